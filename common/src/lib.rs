@@ -1,0 +1,25 @@
+//! The vocabulary of Framecast, shared by all its programs.
+//!
+//! In here: what a frame is, how frames are handed from one writer to many readers inside a
+//! process ([`ring`]), how they are written on a wire ([`wire`]), and the small things both sides
+//! need (clocks, shutdown, a JPEG scanner, the test picture's bar code).
+//!
+//! Kept out: sockets, threads, runtimes. Nothing here reads a clock except [`clock`], so every
+//! rule about time can be tested by hand-set clocks.
+
+pub mod barcode;
+pub mod clock;
+pub mod frame;
+pub mod jpeg;
+pub mod ring;
+pub mod shutdown;
+pub mod subscribe;
+pub mod wire;
+
+mod sync;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use frame::{Flags, Format, Frame, Head, Identity, Image, Monotonic, Payload, Timestamp};
+pub use shutdown::Shutdown;
+pub use subscribe::{RecvError, Subscribe};
+pub use wire::DecodeError;
