@@ -11,12 +11,12 @@ use std::time::Duration;
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 /// A place that holds at most one shared value and can be read and replaced by any thread.
@@ -81,26 +81,29 @@ impl Event {
 
     /// The count to pass to [`wait`](Self::wait); take it before looking at what is waited for.
     pub(crate) fn seen(&self) -> u32 {
-        // SeqCst: pairs with the fetch_add in `signal`; a new count shows what was done before it.
-        self.count.load(Ordering::SeqCst)
+        // Acquire: pairs with the Release in `signal`; a new count shows what was done before it.
+        self.count.load(Ordering::Acquire)
     }
 
     /// Counts up and wakes every sleeper. A system call only if somebody sleeps.
     pub(crate) fn signal(&self) {
-        // SeqCst on both sides of both words: either the sleeper's comparison sees the new count,
-        // or this load sees the sleeper.
-        self.count.fetch_add(1, Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
+        // Release: pairs with the Acquire in `seen`.
+        self.count.fetch_add(1, Ordering::Release);
+        // SeqCst: pairs with the fence in `wait`; either the sleeper's comparison sees the new
+        // count, or this load sees the sleeper. A fence, since loom does not order SeqCst loads.
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
             self.bed.wake_all(&self.count);
         }
     }
 
     /// Sleeps until the count differs from `seen` or the time is over. May return early.
     pub(crate) fn wait(&self, seen: u32, timeout: Duration) {
-        // SeqCst: pairs with the load in `signal`.
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        // SeqCst: pairs with the fence in `signal`.
+        fence(Ordering::SeqCst);
         self.bed.sleep(&self.count, seen, timeout);
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -152,7 +155,7 @@ impl Bed {
 
     fn sleep(&self, count: &AtomicU32, seen: u32, timeout: Duration) {
         let guard = self.lock.lock().expect("no thread panics in a bed");
-        if count.load(Ordering::SeqCst) != seen {
+        if count.load(Ordering::Relaxed) != seen {
             return;
         }
         drop(self.woken.wait_timeout(guard, timeout));

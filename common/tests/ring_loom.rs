@@ -8,7 +8,6 @@
 //! linearizable and is not part of what is checked here. Models stay tiny: two readers with two
 //! reads each beside four publications do not end within ten minutes.
 #![cfg(loom)]
-#![expect(missing_docs, reason = "a test")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,34 @@
+//! Lines of text in a picture: white on black, as large as the picture allows.
+
+use common::Image;
+use font8x8::legacy::BASIC_LEGACY;
+
+/// Pixels of a glyph's side before scaling.
+const GLYPH: usize = 8;
+/// Characters that the picture's width should have room for.
+const COLUMNS: usize = 30;
+
+/// Writes a line of ASCII text at the top left, `line` counted from 0. What does not fit is cut.
+pub(super) fn draw(image: &mut Image, line: usize, text: &str) {
+    let scale = (usize::from(image.width) / (COLUMNS * GLYPH)).max(1);
+    let top = line * (GLYPH + 2) * scale;
+    let width = (text.len() + 1) * GLYPH * scale;
+    image.fill(0..width, top..top + (GLYPH + 2) * scale, [0; 3]);
+    for (column, char) in text.bytes().enumerate() {
+        let glyph = BASIC_LEGACY
+            .get(usize::from(char))
+            .unwrap_or(&BASIC_LEGACY[0]);
+        let left = (column * GLYPH + GLYPH / 2) * scale;
+        draw_glyph(image, (left, top + scale), scale, *glyph);
+    }
+}
+
+/// A glyph is eight rows of eight bits, the leftmost pixel lowest.
+fn draw_glyph(image: &mut Image, (left, top): (usize, usize), scale: usize, glyph: [u8; GLYPH]) {
+    for (row, bits) in glyph.into_iter().enumerate() {
+        for column in (0..GLYPH).filter(|column| bits & (1 << column) != 0) {
+            let (x, y) = (left + column * scale, top + row * scale);
+            image.fill(x..x + scale, y..y + scale, [255; 3]);
+        }
+    }
+}

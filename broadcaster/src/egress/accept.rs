@@ -1,0 +1,266 @@
+//! The door: takes connections, reads who wants what, and sends each to where it belongs.
+//!
+//! Streams become [`Viewer`]s and go to the driver; everything else over HTTP goes to the pages.
+//! Whoever does not say what it wants within [`HANDSHAKE_TIMEOUT`], or says it in a way nobody
+//! understands, gets one line of answer and is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use common::wire::tcp::{Goodbye, GoodbyeCode, Hello, Message, Sender, Welcome};
+use common::wire::{DecodeError, MAX_HEAD, mjpeg};
+use common::{Clock, Format, Shutdown, SystemClock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::Protocol;
+use super::multiplex::{Multiplex, Newcomer};
+use super::pages::{self, Pages};
+use super::viewer::{Terms, Viewer};
+use crate::channel::Channel;
+
+mod request;
+
+use request::{Reply, Request, Route};
+
+/// How long a peer may take to say what it wants.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the door rests when the system has no descriptor left for another connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// After a refusal: how long, and for how many bytes, a peer's last words are read, so that
+/// closing does not destroy the answer on its way.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 << 10;
+
+/// What the door needs to know.
+#[derive(Debug)]
+pub struct Door {
+    /// The stream there is.
+    pub channel: Arc<Channel>,
+    /// Who sends it.
+    pub driver: Multiplex,
+    /// What is not a stream.
+    pub pages: Pages,
+    /// How old payloads may grow for viewers who do not say.
+    pub max_age: Duration,
+    /// Sent as `Access-Control-Allow-Origin`.
+    pub allow_origin: Option<String>,
+}
+
+/// Serves one listener until `shutdown`. What is in progress then is dropped.
+pub async fn serve(listener: TcpListener, door: Arc<Door>, protocol: Protocol, shutdown: Shutdown) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.triggered() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                tokio::spawn(door.clone().welcome(stream, peer, protocol));
+            }
+            Err(error) => {
+                warn!(%error, "connection not accepted");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Door {
+    async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, protocol: Protocol) {
+        let outcome = match protocol {
+            Protocol::Http => self.welcome_http(stream, peer).await,
+            Protocol::Tcp => self.welcome_tcp(stream, peer).await,
+        };
+        if let Err(error) = outcome {
+            debug!(%peer, %protocol, %error, "connection ended before it became a viewer");
+        }
+    }
+
+    async fn welcome_http(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let mut head = BytesMut::new();
+        let request = match timeout(HANDSHAKE_TIMEOUT, read_request(&mut stream, &mut head)).await {
+            Ok(Ok(Some(request))) => request,
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(reply)) => return self.refuse_http(stream, peer, &reply).await,
+            Err(_) => {
+                let reply = Reply::new(408, "no request within 5 s");
+                return self.refuse_http(stream, peer, &reply).await;
+            }
+        };
+        match request.route(&self.channel, self.max_age) {
+            Ok(Route::Pages) => {
+                pages::serve(&self.pages, stream, head.freeze()).await;
+                Ok(())
+            }
+            Ok(Route::Stream { max_age }) => {
+                let terms = Terms {
+                    protocol: Protocol::Http,
+                    max_age,
+                    greeting: request::stream_head(self.allow_origin.as_deref()),
+                };
+                self.admit(stream, peer, terms, &[])
+            }
+            Ok(Route::StreamHead) => {
+                let head = request::stream_head(self.allow_origin.as_deref());
+                let only_head = head.len() - mjpeg::encode_start().len();
+                say_and_close(stream, &head[..only_head]).await
+            }
+            Err(reply) => self.refuse_http(stream, peer, &reply).await,
+        }
+    }
+
+    async fn refuse_http(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        reply: &Reply,
+    ) -> io::Result<()> {
+        debug!(%peer, status = reply.status, text = reply.text, "refused");
+        say_and_close(stream, &reply.encode()).await
+    }
+
+    async fn welcome_tcp(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let mut buffer = BytesMut::new();
+        let hello = match timeout(HANDSHAKE_TIMEOUT, read_hello(&mut stream, &mut buffer)).await {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(ReadError::Io(error))) => return Err(error),
+            Ok(Err(ReadError::Decode(error))) => {
+                let text = format!("this is the native port and that was no HELLO: {error}");
+                return refuse_tcp(stream, GoodbyeCode::Protocol, text).await;
+            }
+            Err(_) => {
+                let text = "no HELLO within 5 s".to_owned();
+                return refuse_tcp(stream, GoodbyeCode::Protocol, text).await;
+            }
+        };
+        let Some(version) = hello.agreed_version() else {
+            let (min, max) = (hello.min_version, hello.max_version);
+            let text = format!("versions {min} to {max} offered, version 1 is spoken here");
+            return refuse_tcp(stream, GoodbyeCode::Version, text).await;
+        };
+        if !hello.channel.is_empty() && hello.channel != self.channel.name {
+            let (asked, there) = (hello.channel, &self.channel.name);
+            let text = format!("no channel {asked:?} here; there is: {there}");
+            return refuse_tcp(stream, GoodbyeCode::UnknownChannel, text).await;
+        }
+        let welcome = Message::Welcome(Welcome {
+            version,
+            feedback_every: self.feedback_every(),
+            epoch: self.channel.epoch,
+        });
+        let terms = Terms {
+            protocol: Protocol::Tcp,
+            max_age: hello.max_age.unwrap_or(self.max_age),
+            greeting: welcome.encode(),
+        };
+        self.admit(stream, peer, terms, &buffer)
+    }
+
+    /// How often native viewers report, so that all of them together make at most 100 reports a
+    /// second.
+    fn feedback_every(&self) -> Duration {
+        use std::sync::atomic::Ordering;
+        let viewers = self.channel.counters.viewers.load(Ordering::Relaxed);
+        let viewers = u32::try_from(viewers).unwrap_or(u32::MAX);
+        (viewers * Duration::from_millis(10)).max(Duration::from_secs(1))
+    }
+
+    /// Makes a viewer of the connection and hands it to the driver.
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        terms: Terms,
+        early: &[u8],
+    ) -> io::Result<()> {
+        let subscriber = self.channel.ring.subscribe();
+        let mut viewer = Viewer::new(terms, subscriber, SystemClock.monotonic());
+        viewer.receive(early, &SystemClock);
+        self.driver.adopt(Newcomer {
+            stream: stream.into_std()?,
+            peer,
+            viewer,
+            attendance: self.channel.clone().count_viewer(),
+        });
+        Ok(())
+    }
+}
+
+/// Whether the stream can go over HTTP at all.
+fn is_http_stream(channel: &Channel) -> bool {
+    channel.format == Format::Jpeg
+}
+
+/// Reads until the head is whole; `None` if the peer left without a word.
+async fn read_request(
+    stream: &mut TcpStream,
+    head: &mut BytesMut,
+) -> Result<Option<Request>, Reply> {
+    loop {
+        match stream.read_buf(head).await {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(_) => {}
+        }
+        if let Some(request) = Request::parse(head)? {
+            return Ok(Some(request));
+        }
+        if head.len() >= MAX_HEAD {
+            return Err(Reply::new(431, "request head above 8 KiB"));
+        }
+    }
+}
+
+#[derive(Debug)]
+enum ReadError {
+    Io(io::Error),
+    Decode(DecodeError),
+}
+
+async fn read_hello(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Hello, ReadError> {
+    loop {
+        match stream.read_buf(buffer).await {
+            Ok(0) => return Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) => return Err(ReadError::Io(error)),
+        }
+        match Message::decode(buffer, Sender::Viewer) {
+            Ok(Message::Hello(hello)) => return Ok(hello),
+            Ok(other) => {
+                let fault = common::wire::Fault::Head(format!("{other:?} before HELLO"));
+                return Err(ReadError::Decode(DecodeError::Invalid { at: 0, fault }));
+            }
+            Err(DecodeError::Incomplete { .. }) => {}
+            Err(error) => return Err(ReadError::Decode(error)),
+        }
+    }
+}
+
+async fn refuse_tcp(stream: TcpStream, code: GoodbyeCode, text: String) -> io::Result<()> {
+    let goodbye = Message::Goodbye(Goodbye {
+        code,
+        retry_after: Duration::ZERO,
+        text,
+    });
+    say_and_close(stream, &goodbye.encode()).await
+}
+
+/// Writes, says that this was all, and listens a little longer: closing a connection with unread
+/// input would reset it and could take the answer away.
+async fn say_and_close(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
+    let farewell = async {
+        stream.write_all(bytes).await?;
+        stream.shutdown().await?;
+        let mut rest = (&mut stream).take(LINGER_BYTES as u64);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    match timeout(LINGER_TIMEOUT, farewell).await {
+        Ok(done) => done.map(drop),
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,237 @@
+//! The first request head of an HTTP connection: what is wanted, and the short answers.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use common::wire::mjpeg;
+
+use super::is_http_stream;
+use crate::channel::Channel;
+
+const MAX_HEADERS: usize = 64;
+
+/// The part of a request head that decides where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    method: String,
+    target: String,
+}
+
+/// Where a request belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// The stream, to the end.
+    Stream { max_age: Duration },
+    /// Only the head of the stream's response.
+    StreamHead,
+    /// Everything else.
+    Pages,
+}
+
+/// A short answer after which the connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) text: String,
+}
+
+impl Request {
+    /// The request at the front of `head`, `None` while it is not whole.
+    pub(super) fn parse(head: &[u8]) -> Result<Option<Self>, Reply> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(head) {
+            Ok(httparse::Status::Partial) => Ok(None),
+            Ok(httparse::Status::Complete(_)) => Ok(Some(Self {
+                method: request.method.unwrap_or_default().to_owned(),
+                target: request.path.unwrap_or_default().to_owned(),
+            })),
+            Err(httparse::Error::TooManyHeaders) => {
+                Err(Reply::new(431, "more than 64 header fields"))
+            }
+            Err(error) => Err(Reply::new(400, format!("not an HTTP request: {error}"))),
+        }
+    }
+
+    pub(super) fn route(&self, channel: &Channel, max_age: Duration) -> Result<Route, Reply> {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        let Some(name) = path
+            .strip_prefix("/live/")
+            .and_then(|rest| rest.strip_suffix(".mjpeg"))
+        else {
+            return Ok(Route::Pages);
+        };
+        if name != channel.name {
+            let there = &channel.name;
+            return Err(Reply::new(
+                404,
+                format!("no channel {name:?} here; there is: {there}"),
+            ));
+        }
+        if !is_http_stream(channel) {
+            let text = "this channel carries opaque frames, which only tcp:// can deliver";
+            return Err(Reply::new(406, text));
+        }
+        match self.method.as_str() {
+            "GET" => Ok(Route::Stream {
+                max_age: max_age_in(query)?.unwrap_or(max_age),
+            }),
+            "HEAD" => Ok(Route::StreamHead),
+            other => Err(Reply::new(
+                405,
+                format!("{other} makes no sense here; use GET"),
+            )),
+        }
+    }
+}
+
+fn max_age_in(query: &str) -> Result<Option<Duration>, Reply> {
+    let Some(value) = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("max_age="))
+    else {
+        return Ok(None);
+    };
+    humantime::parse_duration(value).map(Some).map_err(|error| {
+        let text = format!("max_age={value}: {error}; right would be 250ms or 2s");
+        Reply::new(400, text)
+    })
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { status, text }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        let Self { status, text } = self;
+        let name = match status {
+            400 => "Bad Request",
+            404 => "Not Found",
+            405 => "Method Not Allowed",
+            406 => "Not Acceptable",
+            408 => "Request Timeout",
+            _ => "Request Header Fields Too Large",
+        };
+        let allow = if *status == 405 {
+            "Allow: GET, HEAD\r\n"
+        } else {
+            ""
+        };
+        let length = text.len() + 1;
+        let answer = format!(
+            "HTTP/1.1 {status} {name}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {length}\r\n{allow}Cache-Control: no-store\r\nConnection: close\r\n\
+             \r\n{text}\n"
+        );
+        answer.into()
+    }
+}
+
+/// The head of a stream's response, up to and including the first boundary.
+pub(super) fn stream_head(allow_origin: Option<&str>) -> Bytes {
+    let mut head = BytesMut::new();
+    let fixed = "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n";
+    head.put_slice(b"HTTP/1.1 200 OK\r\nContent-Type: ");
+    head.put_slice(mjpeg::CONTENT_TYPE.as_bytes());
+    head.put_slice(b"\r\n");
+    head.put_slice(fixed.as_bytes());
+    if let Some(origin) = allow_origin {
+        head.put_slice(format!("Access-Control-Allow-Origin: {origin}\r\n").as_bytes());
+    }
+    head.put_slice(b"\r\n");
+    head.put_slice(&mjpeg::encode_start());
+    head.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Counters;
+    use common::{Format, ring};
+
+    const MAX_AGE: Duration = Duration::from_millis(250);
+
+    fn channel(format: Format) -> Channel {
+        Channel {
+            name: "main".to_owned(),
+            epoch: 1,
+            format,
+            ring: ring::new(2).1,
+            counters: Counters::default(),
+        }
+    }
+
+    fn route(line: &str) -> Result<Route, Reply> {
+        let head = format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request = Request::parse(head.as_bytes()).unwrap().unwrap();
+        request.route(&channel(Format::Jpeg), MAX_AGE)
+    }
+
+    #[test]
+    fn only_streams_are_taken_from_the_pages() {
+        for target in [
+            "/",
+            "/live/main.jpg",
+            "/live/",
+            "/live.mjpeg",
+            "/healthz?x=/live/a.mjpeg",
+        ] {
+            assert_eq!(
+                route(&format!("GET {target}")),
+                Ok(Route::Pages),
+                "{target}"
+            );
+        }
+        let max_age = MAX_AGE;
+        assert_eq!(route("GET /live/main.mjpeg"), Ok(Route::Stream { max_age }));
+        assert_eq!(route("HEAD /live/main.mjpeg"), Ok(Route::StreamHead));
+    }
+
+    #[test]
+    fn max_age_is_read_from_the_query() {
+        let max_age = Duration::from_secs(2);
+        let asked = route("GET /live/main.mjpeg?x=1&max_age=2s");
+        assert_eq!(asked, Ok(Route::Stream { max_age }));
+        let refused = route("GET /live/main.mjpeg?max_age=long").unwrap_err();
+        assert_eq!(refused.status, 400);
+        assert!(refused.text.contains("right would be 250ms"));
+    }
+
+    #[test]
+    fn refusals_say_what_would_be_right() {
+        let unknown = route("GET /live/other.mjpeg").unwrap_err();
+        assert_eq!(
+            (unknown.status, &*unknown.text),
+            (404, "no channel \"other\" here; there is: main")
+        );
+        assert_eq!(route("POST /live/main.mjpeg").unwrap_err().status, 405);
+        let head = b"GET /live/main.mjpeg HTTP/1.1\r\n\r\n";
+        let request = Request::parse(head).unwrap().unwrap();
+        let opaque = request
+            .route(&channel(Format::Opaque), MAX_AGE)
+            .unwrap_err();
+        assert_eq!(opaque.status, 406);
+    }
+
+    #[test]
+    fn a_head_in_pieces_is_waited_for_and_garbage_is_refused() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for cut in 0..head.len() {
+            assert_eq!(Request::parse(&head[..cut]), Ok(None), "cut at {cut}");
+        }
+        assert_eq!(Request::parse(b"\x16\x03\x01\x00").unwrap_err().status, 400);
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
+        assert_eq!(Request::parse(many.as_bytes()).unwrap_err().status, 431);
+    }
+
+    #[test]
+    fn replies_announce_their_length() {
+        let reply = Reply::new(405, "no").encode();
+        let text = std::str::from_utf8(&reply).unwrap();
+        assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
+        assert!(text.contains("Content-Length: 3\r\nAllow: GET, HEAD\r\n"));
+        assert!(text.ends_with("\r\n\r\nno\n"));
+    }
+}

@@ -1,0 +1,178 @@
+//! The bytes that viewers share: a payload is framed once per worker and protocol.
+//!
+//! Framing adds only heads; the pictures are the payload's own [`Bytes`]. Viewers hold a [`Framed`]
+//! while they send it, each at its own place.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::Payload;
+use common::wire::{mjpeg, tcp};
+
+use super::Protocol;
+
+/// How many framed payloads a worker keeps for viewers that are a little behind.
+const RECENT: usize = 8;
+/// Most pieces handed to the kernel in one call.
+pub const MAX_SLICES: usize = 16;
+
+/// A message in pieces, shared by all who send it.
+#[derive(Debug, Clone)]
+pub struct Framed {
+    pieces: Arc<[Bytes]>,
+}
+
+impl Framed {
+    /// A message of one piece.
+    #[must_use]
+    pub fn single(piece: Bytes) -> Self {
+        Self {
+            pieces: Arc::new([piece]),
+        }
+    }
+
+    fn of(payload: &Payload, protocol: Protocol) -> Self {
+        let pieces = match protocol {
+            Protocol::Tcp => tcp::encode_payload(&payload.frames),
+            Protocol::Http => mjpeg::encode_parts(&payload.frames),
+        };
+        Self {
+            pieces: pieces.into(),
+        }
+    }
+}
+
+/// How much of a message has been sent.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    framed: Framed,
+    /// The piece that comes next, and how much of it is done.
+    piece: usize,
+    offset: usize,
+}
+
+impl Progress {
+    /// Nothing of it yet.
+    #[must_use]
+    pub const fn new(framed: Framed) -> Self {
+        Self {
+            framed,
+            piece: 0,
+            offset: 0,
+        }
+    }
+
+    /// Whether the first byte is still to be sent.
+    #[must_use]
+    pub const fn is_unbegun(&self) -> bool {
+        self.piece == 0 && self.offset == 0
+    }
+
+    /// Whether the last byte has been sent.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.piece == self.framed.pieces.len()
+    }
+
+    /// Puts what is left into `slices`; returns how many were filled.
+    pub fn unsent<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut offset = self.offset;
+        let mut filled = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.framed.pieces[self.piece..]) {
+            *slice = IoSlice::new(&piece[offset..]);
+            offset = 0;
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Moves on by `bytes`, which must be at most what is left.
+    pub fn advance(&mut self, bytes: usize) {
+        let mut left = self.offset + bytes;
+        while let Some(piece) = self.framed.pieces.get(self.piece) {
+            if left < piece.len() {
+                break;
+            }
+            left -= piece.len();
+            self.piece += 1;
+        }
+        self.offset = left;
+    }
+}
+
+/// Frames payloads and remembers the last few.
+#[derive(Debug, Default)]
+pub struct Framer {
+    recent: VecDeque<(Arc<Payload>, Protocol, Framed)>,
+}
+
+impl Framer {
+    /// The payload as this protocol sends it.
+    pub fn frame(&mut self, payload: &Arc<Payload>, protocol: Protocol) -> Framed {
+        let known = self
+            .recent
+            .iter()
+            .find(|(known, spoken, _)| *spoken == protocol && Arc::ptr_eq(known, payload));
+        if let Some((_, _, framed)) = known {
+            return framed.clone();
+        }
+        let framed = Framed::of(payload, protocol);
+        if self.recent.len() == RECENT {
+            self.recent.pop_back();
+        }
+        self.recent
+            .push_front((payload.clone(), protocol, framed.clone()));
+        framed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(pieces: &[&'static str]) -> Framed {
+        Framed {
+            pieces: pieces.iter().map(|piece| Bytes::from(*piece)).collect(),
+        }
+    }
+
+    #[test]
+    fn any_sequence_of_short_writes_sends_every_byte_once() {
+        let whole = "onetwothree!";
+        for step in 1..=whole.len() {
+            let mut progress = Progress::new(framed(&["one", "two", "three", "!"]));
+            assert!(progress.is_unbegun());
+            let mut sent = String::new();
+            while !progress.is_done() {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let filled = progress.unsent(&mut slices);
+                let left: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+                let taken = &left[..step.min(left.len())];
+                sent += std::str::from_utf8(taken).unwrap();
+                progress.advance(taken.len());
+                assert!(!progress.is_unbegun());
+            }
+            assert_eq!(sent, whole);
+        }
+    }
+
+    #[test]
+    fn viewers_of_one_protocol_share_their_bytes() {
+        let payload = || {
+            Arc::new(Payload {
+                index: 0,
+                published_at: Default::default(),
+                frames: Vec::new(),
+            })
+        };
+        let mut framer = Framer::default();
+        let (one, other) = (payload(), payload());
+        let first = framer.frame(&one, Protocol::Http);
+        let again = framer.frame(&one, Protocol::Http);
+        let elsewhere = framer.frame(&other, Protocol::Http);
+        assert!(Arc::ptr_eq(&first.pieces, &again.pieces));
+        assert!(!Arc::ptr_eq(&first.pieces, &elsewhere.pieces));
+    }
+}

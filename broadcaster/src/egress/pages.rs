@@ -1,0 +1,236 @@
+//! Everything over HTTP that is not a stream: the page, stills, health.
+//!
+//! The door has already read the request head when a connection comes here, so the connection is
+//! wrapped to give those bytes once more. Every connection answers one request.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use bytes::{Buf, Bytes};
+use common::{Clock, Format, Frame, SystemClock};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use crate::channel::Channel;
+
+/// Frames younger than this mean that the channel is alive.
+const READY_AGE: Duration = Duration::from_secs(2);
+/// How long a whole request and its answer may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long hyper waits for the head, which is already here.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+const PAGE: &str = include_str!("../../assets/index.html");
+
+/// The routes, ready to be served.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    router: Router,
+}
+
+#[derive(Debug)]
+struct Site {
+    channel: Arc<Channel>,
+    allow_origin: Option<HeaderValue>,
+}
+
+impl Pages {
+    /// Pages about `channel`; stills may be read by pages from `allow_origin`.
+    #[must_use]
+    pub fn new(channel: Arc<Channel>, allow_origin: Option<&str>) -> Self {
+        let allow_origin = allow_origin.and_then(|origin| HeaderValue::from_str(origin).ok());
+        let router = Router::new()
+            .route("/", get(home))
+            .route("/watch/{channel}", get(watch))
+            .route("/live/{file}", get(still))
+            .route("/healthz", get(health))
+            .route("/readyz", get(readiness))
+            .fallback(nothing_here)
+            .with_state(Arc::new(Site {
+                channel,
+                allow_origin,
+            }));
+        Self { router }
+    }
+}
+
+/// Answers the one request whose head has been read.
+pub async fn serve(pages: &Pages, stream: TcpStream, head: Bytes) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(
+            TokioIo::new(Replay { head, stream }),
+            TowerToHyperService::new(pages.router.clone()),
+        );
+    match tokio::time::timeout(REQUEST_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "request not answered"),
+        Err(_) => debug!("request not answered within 30 s"),
+    }
+}
+
+type Shared = State<Arc<Site>>;
+
+async fn home(State(site): Shared) -> Response {
+    page(&site.channel)
+}
+
+async fn watch(State(site): Shared, Path(channel): Path<String>) -> Response {
+    if channel == site.channel.name {
+        page(&site.channel)
+    } else {
+        no_such_channel(&site, &channel)
+    }
+}
+
+fn page(channel: &Channel) -> Response {
+    let page = PAGE.replace("{{channel}}", &channel.name);
+    (no_store(), Html(page)).into_response()
+}
+
+async fn still(State(site): Shared, Path(file): Path<String>) -> Response {
+    let Some(name) = file.strip_suffix(".jpg") else {
+        return nothing_here().await.into_response();
+    };
+    if name != site.channel.name {
+        return no_such_channel(&site, name);
+    }
+    let newest = site.channel.ring.newest();
+    match newest.as_ref().and_then(|payload| payload.newest()) {
+        Some(frame) if frame.head.format == Format::Jpeg => picture(&site, frame),
+        Some(_) => {
+            let text = "this channel carries opaque frames, which only tcp:// can deliver\n";
+            (StatusCode::NOT_ACCEPTABLE, no_store(), text).into_response()
+        }
+        None => {
+            let mut headers = no_store();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let text = "no picture yet\n";
+            (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
+        }
+    }
+}
+
+fn picture(site: &Site, frame: &Frame) -> Response {
+    let head = &frame.head;
+    let mut headers = no_store();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    headers.insert("x-sequence", head.identity.seq.into());
+    headers.insert("x-epoch", head.identity.epoch.into());
+    let seconds = head.captured_at.as_seconds().to_string();
+    headers.insert("x-timestamp", ascii(&seconds));
+    if head.is_placeholder() {
+        headers.insert("x-placeholder", HeaderValue::from_static("1"));
+    }
+    if let Some(origin) = &site.allow_origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+    (headers, frame.data().clone()).into_response()
+}
+
+async fn health(State(site): Shared) -> Response {
+    report(&site, StatusCode::OK)
+}
+
+async fn readiness(State(site): Shared) -> Response {
+    let freshness = site.channel.freshness(SystemClock.monotonic());
+    if freshness.is_some_and(|age| age < READY_AGE) {
+        report(&site, StatusCode::OK)
+    } else {
+        report(&site, StatusCode::SERVICE_UNAVAILABLE)
+    }
+}
+
+/// A few lines of `name value`, for people and for `grep`.
+fn report(site: &Site, status: StatusCode) -> Response {
+    let channel = &site.channel;
+    let counters = &channel.counters;
+    let age = channel.freshness(SystemClock.monotonic());
+    let age = age.map_or_else(|| "none".to_owned(), |age| age.as_millis().to_string());
+    let text = format!(
+        "channel {}\nframes {}\ndamaged {}\nnewest_frame_age_ms {age}\nviewers {}\n",
+        channel.name,
+        counters.frames.load(Ordering::Relaxed),
+        counters.damaged.load(Ordering::Relaxed),
+        counters.viewers.load(Ordering::Relaxed),
+    );
+    (status, no_store(), text).into_response()
+}
+
+async fn nothing_here() -> impl IntoResponse {
+    let text = "nothing here; there is: / /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
+                /healthz /readyz\n";
+    (StatusCode::NOT_FOUND, no_store(), text)
+}
+
+fn no_such_channel(site: &Site, asked: &str) -> Response {
+    let text = format!(
+        "no channel {asked:?} here; there is: {}\n",
+        site.channel.name
+    );
+    (StatusCode::NOT_FOUND, no_store(), text).into_response()
+}
+
+fn no_store() -> HeaderMap {
+    let no_store = HeaderValue::from_static("no-store");
+    HeaderMap::from_iter([(header::CACHE_CONTROL, no_store)])
+}
+
+fn ascii(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("digits and points are allowed in a header")
+}
+
+/// A connection that gives back what was already read from it, and then goes on.
+#[derive(Debug)]
+struct Replay {
+    head: Bytes,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Replay {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.head.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let count = buffer.remaining().min(self.head.len());
+        buffer.put_slice(&self.head[..count]);
+        self.head.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replay {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

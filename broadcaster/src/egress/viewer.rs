@@ -1,0 +1,563 @@
+//! One viewer as a state machine without any I/O.
+//!
+//! A driver asks it what to send next, tells it how much went out and what came in, and says what
+//! time it is. The rules for slow viewers live here, so they are the same under every driver:
+//!
+//! * A payload older than the viewer's `max_age` is skipped if a newer one exists; the viewer goes
+//!   on at the newest. The age counts when the first byte would be handed to the kernel.
+//! * The newest payload is always sent once, also at once on joining.
+//! * A payload begun is finished. Control messages go between payloads.
+//! * No byte of progress for [`STALL_LIMIT`] ends the viewer.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use common::ring::Subscriber;
+use common::wire::DecodeError;
+use common::wire::tcp::{self, Feedback, Goodbye, GoodbyeCode, Message, Pong, Sender};
+use common::{Clock, Monotonic, Payload, RecvError, Subscribe};
+
+use super::Protocol;
+use super::ages::Ages;
+use super::framing::{Framed, Framer, MAX_SLICES, Progress};
+
+/// A viewer that takes no byte for this long is closed.
+pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+/// Unsent control messages a viewer may cause; a peer that asks more without reading is closed.
+const MAX_CONTROL: usize = 32;
+
+/// Why a viewer ends. Goes into the log, and for some into a GOODBYE.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The peer closed the connection.
+    #[error("left")]
+    Left,
+    /// No byte of progress within [`STALL_LIMIT`].
+    #[error("took no byte for {} s", STALL_LIMIT.as_secs())]
+    Stalled,
+    /// The peer sent what it must not send.
+    #[error("sent bytes that are no message: {0}")]
+    Protocol(#[from] DecodeError),
+    /// The peer asks faster than it reads.
+    #[error("asks without reading the answers")]
+    Floods,
+    /// The stream has ended.
+    #[error("the channel ended")]
+    Ended,
+    /// The system reported an error.
+    #[error("connection failed: {0}")]
+    Io(String),
+}
+
+/// What a viewer wants its driver to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Send what [`Viewer::unsent`] gives.
+    Send,
+    /// Wait for the next payload.
+    Wait,
+    /// Close the connection.
+    Close(Reason),
+}
+
+/// What happened to one viewer.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// Payloads sent whole.
+    pub sent: u64,
+    /// Payloads passed over because they were too old or overwritten.
+    pub skipped: u64,
+    /// Bytes handed to the kernel.
+    pub bytes: u64,
+    /// Ages of payloads when their first byte was handed to the kernel.
+    pub ages: Ages,
+    /// What the peer last said about itself.
+    pub feedback: Option<Feedback>,
+}
+
+/// How a viewer is to be served.
+#[derive(Debug)]
+pub struct Terms {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Payloads older than this are skipped if there is a newer one.
+    pub max_age: Duration,
+    /// What it is sent first: the agreement to serve it.
+    pub greeting: Bytes,
+}
+
+/// One peer that watches.
+#[derive(Debug)]
+pub struct Viewer {
+    protocol: Protocol,
+    max_age: Duration,
+    subscriber: Subscriber,
+    sending: Option<Sending>,
+    control: VecDeque<Bytes>,
+    inbox: BytesMut,
+    /// Set once nothing but the control messages is to be sent any more.
+    ending: Option<Reason>,
+    progressed_at: Monotonic,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct Sending {
+    progress: Progress,
+    /// The payload, unless this is a control message.
+    payload: Option<Arc<Payload>>,
+}
+
+impl Viewer {
+    /// A viewer of what `subscriber` reads.
+    #[must_use]
+    pub fn new(terms: Terms, subscriber: Subscriber, now: Monotonic) -> Self {
+        Self {
+            protocol: terms.protocol,
+            max_age: terms.max_age,
+            subscriber,
+            sending: None,
+            control: VecDeque::from([terms.greeting]),
+            inbox: BytesMut::new(),
+            ending: None,
+            progressed_at: now,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What it speaks.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Decides what is to be done now. To be called when the connection can take bytes.
+    pub fn next(&mut self, now: Monotonic, framer: &mut Framer) -> Next {
+        self.drop_stale(now);
+        while self.sending.is_none() {
+            if let Some(piece) = self.control.pop_front() {
+                self.begin(Framed::single(piece), None, now);
+            } else if let Some(reason) = &self.ending {
+                return Next::Close(reason.clone());
+            } else {
+                match self.next_payload(now) {
+                    Ok(payload) => {
+                        let framed = framer.frame(&payload, self.protocol);
+                        self.begin(framed, Some(payload), now);
+                    }
+                    Err(RecvError::Closed) => self.end(Reason::Ended),
+                    Err(_) => return Next::Wait,
+                }
+            }
+        }
+        Next::Send
+    }
+
+    fn begin(&mut self, framed: Framed, payload: Option<Arc<Payload>>, now: Monotonic) {
+        self.sending = Some(Sending {
+            progress: Progress::new(framed),
+            payload,
+        });
+        self.progressed_at = now;
+    }
+
+    /// Puts the unsent rest of the current message into `slices`; returns how many were filled.
+    pub fn unsent<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let sending = self.sending.as_ref();
+        sending.map_or(0, |sending| sending.progress.unsent(slices))
+    }
+
+    /// Takes note that `bytes` of what [`unsent`](Self::unsent) gave were handed to the kernel.
+    pub fn advance(&mut self, bytes: usize, now: Monotonic) {
+        let Some(sending) = self.sending.as_mut().filter(|_| bytes > 0) else {
+            return;
+        };
+        if let Some(payload) = sending
+            .payload
+            .as_ref()
+            .filter(|_| sending.progress.is_unbegun())
+        {
+            self.counters.ages.record(now.since(payload.published_at));
+        }
+        sending.progress.advance(bytes);
+        self.counters.bytes += bytes as u64;
+        self.progressed_at = now;
+        if sending.progress.is_done() {
+            self.counters.sent += u64::from(sending.payload.is_some());
+            self.sending = None;
+        }
+    }
+
+    /// Takes in what the peer sent. Only the native protocol has anything to say.
+    pub fn receive(&mut self, bytes: &[u8], clock: &dyn Clock) {
+        if self.protocol == Protocol::Http || self.ending.is_some() {
+            return;
+        }
+        tcp::append(&mut self.inbox, bytes);
+        loop {
+            match Message::decode(&mut self.inbox, Sender::Viewer) {
+                Ok(message) => self.react(message, clock),
+                Err(DecodeError::Incomplete { .. }) => return,
+                Err(error) => return self.end(Reason::Protocol(error)),
+            }
+        }
+    }
+
+    fn react(&mut self, message: Message, clock: &dyn Clock) {
+        match message {
+            Message::Ping(_) if self.control.len() >= MAX_CONTROL => self.end(Reason::Floods),
+            Message::Ping(sent_at) => {
+                let now = clock.wall();
+                let pong = Message::Pong(Pong {
+                    sent_at,
+                    received_at: now,
+                    replied_at: now,
+                });
+                self.control.push_back(pong.encode());
+            }
+            Message::Feedback(feedback) => self.counters.feedback = Some(feedback),
+            // A second HELLO changes nothing; the rest is not decoded from a viewer.
+            _ => {}
+        }
+    }
+
+    /// Finishes the message begun, says GOODBYE where the protocol can, and asks to be closed.
+    pub fn end(&mut self, reason: Reason) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.control.clear();
+        if self.protocol == Protocol::Tcp {
+            self.control.push_back(goodbye(&reason).encode());
+        }
+        if self
+            .sending
+            .as_ref()
+            .is_some_and(|sending| sending.progress.is_unbegun())
+        {
+            self.sending = None;
+        }
+        self.ending = Some(reason);
+    }
+
+    /// Whether the peer has taken no byte of a begun message for too long.
+    #[must_use]
+    pub fn is_stalled(&self, now: Monotonic) -> bool {
+        self.sending.is_some() && now.since(self.progressed_at) >= STALL_LIMIT
+    }
+
+    /// Takes back a payload chosen earlier if no byte of it is out and it has grown too old.
+    fn drop_stale(&mut self, now: Monotonic) {
+        let unbegun = self
+            .sending
+            .as_ref()
+            .filter(|sending| sending.progress.is_unbegun());
+        let Some(payload) = unbegun.and_then(|sending| sending.payload.as_ref()) else {
+            return;
+        };
+        if self.is_stale(payload, now) {
+            self.sending = None;
+            self.counters.skipped += 1;
+        }
+    }
+
+    fn is_stale(&self, payload: &Payload, now: Monotonic) -> bool {
+        now.since(payload.published_at) > self.max_age && self.subscriber.has_unread()
+    }
+
+    /// The next payload worth sending; `TimedOut` or `Closed` if there is none.
+    fn next_payload(&mut self, now: Monotonic) -> Result<Arc<Payload>, RecvError> {
+        loop {
+            match self.subscriber.recv(Duration::ZERO) {
+                Ok(payload) if self.is_stale(&payload, now) => {
+                    self.counters.skipped += 1 + self.subscriber.resume_newest();
+                }
+                Err(RecvError::Lagged { skipped }) => self.counters.skipped += skipped,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+fn goodbye(reason: &Reason) -> Message {
+    let code = match reason {
+        Reason::Protocol(_) | Reason::Floods => GoodbyeCode::Protocol,
+        Reason::Stalled => GoodbyeCode::Busy,
+        Reason::Left | Reason::Ended | Reason::Io(_) => GoodbyeCode::ShuttingDown,
+    };
+    Message::Goodbye(Goodbye {
+        code,
+        retry_after: Duration::ZERO,
+        text: reason.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ring::{self, Publisher, Ring};
+    use common::{Flags, Format, Frame, Head, Identity, ManualClock, Timestamp};
+
+    const MS: Duration = Duration::from_millis(1);
+    const MAX_AGE: Duration = Duration::from_millis(250);
+
+    /// A viewer with all it hangs on, and a clock that only tests move.
+    struct Bench {
+        clock: ManualClock,
+        publisher: Publisher,
+        ring: Ring,
+        viewer: Viewer,
+        framer: Framer,
+        published: u64,
+    }
+
+    impl Bench {
+        fn new(protocol: Protocol) -> Self {
+            let clock = ManualClock::default();
+            let (publisher, ring) = ring::new(16);
+            let terms = Terms {
+                protocol,
+                max_age: MAX_AGE,
+                greeting: Bytes::from_static(b"hello "),
+            };
+            let viewer = Viewer::new(terms, ring.subscribe(), clock.monotonic());
+            Self {
+                clock,
+                publisher,
+                ring,
+                viewer,
+                framer: Framer::default(),
+                published: 0,
+            }
+        }
+
+        /// A viewer that has taken its greeting.
+        fn greeted(protocol: Protocol) -> Self {
+            let mut bench = Self::new(protocol);
+            assert_eq!(bench.send(usize::MAX), b"hello ");
+            bench
+        }
+
+        fn publish(&mut self) {
+            let head = Head {
+                identity: Identity {
+                    epoch: 1,
+                    seq: self.published,
+                },
+                captured_at: Timestamp::default(),
+                format: Format::Jpeg,
+                width: 1,
+                height: 1,
+                flags: Flags::KEY,
+                hops: 0,
+            };
+            self.publisher.publish(Arc::new(Payload {
+                index: self.published,
+                published_at: self.clock.monotonic(),
+                frames: vec![Frame::new(head, Bytes::from(vec![b'x'; 100]))],
+            }));
+            self.published += 1;
+        }
+
+        fn next(&mut self) -> Next {
+            self.viewer.next(self.clock.monotonic(), &mut self.framer)
+        }
+
+        /// Sends up to `most` bytes of the next message; returns what went out.
+        fn send(&mut self, most: usize) -> Vec<u8> {
+            assert_eq!(self.next(), Next::Send);
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = self.viewer.unsent(&mut slices);
+            let mut sent: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+            sent.truncate(most);
+            self.viewer.advance(sent.len(), self.clock.monotonic());
+            sent
+        }
+
+        /// The sequence number of the next whole payload.
+        fn seq(&mut self) -> u64 {
+            let mut bytes = BytesMut::from(&self.send(usize::MAX)[..]);
+            match Message::decode(&mut bytes, Sender::Server) {
+                Ok(Message::Payload(frames)) => frames[0].head.identity.seq,
+                other => panic!("not a payload: {other:?}"),
+            }
+        }
+
+        fn say(&mut self, message: &Message) {
+            self.viewer.receive(&message.encode(), &self.clock);
+        }
+
+        fn goodbye(&mut self) -> Goodbye {
+            let mut bytes = BytesMut::from(&self.send(usize::MAX)[..]);
+            match Message::decode(&mut bytes, Sender::Server) {
+                Ok(Message::Goodbye(goodbye)) => goodbye,
+                other => panic!("not a goodbye: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_is_sent_at_once_on_joining_however_old_it_is() {
+        let mut bench = Bench::new(Protocol::Tcp);
+        bench.publish();
+        bench.clock.advance(60_000 * MS);
+        bench.viewer.subscriber = bench.ring.subscribe();
+        bench.send(usize::MAX);
+        assert_eq!(bench.seq(), 0);
+        assert_eq!(bench.next(), Next::Wait);
+        assert_eq!(bench.viewer.counters().skipped, 0);
+    }
+
+    #[test]
+    fn a_viewer_that_keeps_up_gets_everything() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        for seq in 0..20 {
+            bench.publish();
+            assert_eq!(bench.seq(), seq);
+            bench.clock.advance(33 * MS);
+        }
+        assert_eq!(bench.viewer.counters().sent, 20);
+        assert_eq!(bench.viewer.counters().skipped, 0);
+    }
+
+    #[test]
+    fn payloads_within_max_age_are_kept_and_older_ones_skipped_for_the_newest() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        (0..4).for_each(|_| {
+            bench.publish();
+            bench.clock.advance(60 * MS);
+        });
+        assert_eq!(bench.seq(), 0);
+        bench.clock.advance(100 * MS);
+        assert_eq!(bench.seq(), 3);
+        assert_eq!(bench.viewer.counters().skipped, 2);
+        assert_eq!(bench.next(), Next::Wait);
+    }
+
+    #[test]
+    fn a_payload_begun_is_finished_and_one_not_begun_is_taken_back() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        bench.publish();
+        assert_eq!(bench.next(), Next::Send);
+        bench.clock.advance(300 * MS);
+        bench.publish();
+        bench.publish();
+        assert_eq!(bench.send(10).len(), 10, "of payload 2, the newest");
+        bench.clock.advance(300 * MS);
+        bench.publish();
+        assert_eq!(bench.send(usize::MAX).len(), 150 - 10);
+        assert_eq!(bench.seq(), 3);
+        assert_eq!(bench.viewer.counters().skipped, 2);
+        assert_eq!(bench.viewer.counters().sent, 2);
+    }
+
+    #[test]
+    fn overwritten_payloads_count_as_skipped() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        (0..40).for_each(|_| bench.publish());
+        assert_eq!(bench.seq(), 39);
+        assert_eq!(bench.viewer.counters().skipped, 39);
+    }
+
+    #[test]
+    fn only_a_begun_message_without_progress_stalls() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        bench.clock.advance(STALL_LIMIT);
+        assert!(!bench.viewer.is_stalled(bench.clock.monotonic()), "idle");
+        bench.publish();
+        bench.send(1);
+        bench.clock.advance(STALL_LIMIT - MS);
+        assert!(!bench.viewer.is_stalled(bench.clock.monotonic()));
+        bench.send(1);
+        bench.clock.advance(STALL_LIMIT - MS);
+        assert!(!bench.viewer.is_stalled(bench.clock.monotonic()));
+        bench.clock.advance(MS);
+        assert!(bench.viewer.is_stalled(bench.clock.monotonic()));
+    }
+
+    #[test]
+    fn pings_are_answered_between_payloads() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        bench.publish();
+        bench.send(10);
+        bench.clock.advance(5 * MS);
+        bench.say(&Message::Ping(Timestamp::from_nanos(77)));
+        bench.send(usize::MAX);
+        let mut answer = BytesMut::from(&bench.send(usize::MAX)[..]);
+        let five_ms = Timestamp::from_nanos(5_000_000);
+        let pong = Pong {
+            sent_at: Timestamp::from_nanos(77),
+            received_at: five_ms,
+            replied_at: five_ms,
+        };
+        assert_eq!(
+            Message::decode(&mut answer, Sender::Server),
+            Ok(Message::Pong(pong))
+        );
+    }
+
+    #[test]
+    fn garbage_ends_with_a_goodbye_at_the_next_boundary() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        bench.publish();
+        bench.publish();
+        bench.send(10);
+        bench.viewer.receive(b"GET / HTTP/1.1", &bench.clock);
+        assert_eq!(bench.send(usize::MAX).len(), 140);
+        let goodbye = bench.goodbye();
+        assert_eq!(goodbye.code, GoodbyeCode::Protocol);
+        assert!(goodbye.text.contains("message type 71"), "{}", goodbye.text);
+        assert!(matches!(bench.next(), Next::Close(Reason::Protocol(_))));
+    }
+
+    #[test]
+    fn a_peer_that_asks_without_reading_is_closed() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        for _ in 0..=MAX_CONTROL {
+            bench.say(&Message::Ping(Timestamp::default()));
+        }
+        assert_eq!(bench.goodbye().code, GoodbyeCode::Protocol);
+        assert_eq!(bench.next(), Next::Close(Reason::Floods));
+    }
+
+    #[test]
+    fn the_end_of_the_channel_is_said_after_the_rest() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        bench.publish();
+        let (publisher, _) = ring::new(2);
+        drop(std::mem::replace(&mut bench.publisher, publisher));
+        assert_eq!(bench.seq(), 0);
+        assert_eq!(bench.goodbye().code, GoodbyeCode::ShuttingDown);
+        assert_eq!(bench.next(), Next::Close(Reason::Ended));
+    }
+
+    #[test]
+    fn http_has_no_goodbye_and_no_ears() {
+        let mut bench = Bench::greeted(Protocol::Http);
+        bench.viewer.receive(b"anything", &bench.clock);
+        bench.publish();
+        assert!(bench.send(usize::MAX).ends_with(b"\r\n--framecast\r\n"));
+        bench.viewer.end(Reason::Ended);
+        assert_eq!(bench.next(), Next::Close(Reason::Ended));
+    }
+
+    #[test]
+    fn feedback_is_kept() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        let feedback = Feedback {
+            received: 5,
+            ..Feedback::default()
+        };
+        bench.say(&Message::Feedback(feedback));
+        assert_eq!(bench.viewer.counters().feedback, Some(feedback));
+    }
+}

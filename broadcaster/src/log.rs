@@ -1,0 +1,34 @@
+//! What the program says on stderr: log lines, and the one line before it fails.
+
+use std::io::{IsTerminal as _, Write as _, stderr};
+
+use broadcaster::Error;
+use broadcaster::args::LogFormat;
+use broadcaster::config::{self, Config};
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging as configured: to stderr, coloured only on a terminal.
+pub(crate) fn init(config: &Config) -> Result<(), config::Error> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| config::Error::Value {
+        what: "--log",
+        value: config.log.clone(),
+        right: format!(
+            "error, warn, info, debug, trace or a filter like broadcaster=debug ({error})"
+        ),
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Human => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// Says why the program ends.
+pub(crate) fn complain(error: &Error) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(stderr(), "broadcaster: {error}");
+}
