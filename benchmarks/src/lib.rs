@@ -1,1 +1,1 @@
-//! x
+//! What the fan-out models cost. So far: the ring itself, in `benches/ring.rs`.

@@ -83,6 +83,14 @@ pub struct Args {
     pub log_format: Option<LogFormat>,
 }
 
+impl Args {
+    /// What this process was started with. Ends the process after `--help` or a typing error.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
+}
+
 /// How frames are handed to viewers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Model {

@@ -150,6 +150,7 @@ impl Broadcaster {
             name: channel_config.name.clone(),
             epoch: SystemClock.wall().as_nanos(),
             format: self.opened.format(),
+            interval: channel_config.interval,
             ring,
             counters: Counters::default(),
         });

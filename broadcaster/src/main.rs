@@ -6,14 +6,13 @@ use std::process::ExitCode;
 use broadcaster::args::Args;
 use broadcaster::config::Config;
 use broadcaster::{Broadcaster, Error};
-use clap::Parser as _;
 use common::Shutdown;
 
 mod log;
 mod signals;
 
 fn main() -> ExitCode {
-    match start(Args::parse()) {
+    match start(Args::from_command_line()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::complain(&error);

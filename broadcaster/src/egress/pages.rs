@@ -25,8 +25,6 @@ use tracing::debug;
 
 use crate::channel::Channel;
 
-/// Frames younger than this mean that the channel is alive.
-const READY_AGE: Duration = Duration::from_secs(2);
 /// How long a whole request and its answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long hyper waits for the head, which is already here.
@@ -109,13 +107,13 @@ async fn still(State(site): Shared, Path(file): Path<String>) -> Response {
     if name != site.channel.name {
         return no_such_channel(&site, name);
     }
+    if site.channel.format == Format::Opaque {
+        let text = "this channel carries opaque frames, which only tcp:// can deliver\n";
+        return (StatusCode::NOT_ACCEPTABLE, no_store(), text).into_response();
+    }
     let newest = site.channel.ring.newest();
     match newest.as_ref().and_then(|payload| payload.newest()) {
-        Some(frame) if frame.head.format == Format::Jpeg => picture(&site, frame),
-        Some(_) => {
-            let text = "this channel carries opaque frames, which only tcp:// can deliver\n";
-            (StatusCode::NOT_ACCEPTABLE, no_store(), text).into_response()
-        }
+        Some(frame) => picture(&site, frame),
         None => {
             let mut headers = no_store();
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -147,8 +145,7 @@ async fn health(State(site): Shared) -> Response {
 }
 
 async fn readiness(State(site): Shared) -> Response {
-    let freshness = site.channel.freshness(SystemClock.monotonic());
-    if freshness.is_some_and(|age| age < READY_AGE) {
+    if site.channel.is_ready(SystemClock.monotonic()) {
         report(&site, StatusCode::OK)
     } else {
         report(&site, StatusCode::SERVICE_UNAVAILABLE)

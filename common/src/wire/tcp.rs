@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The viewer speaks first. A GOODBYE comes only between messages; after it the server closes.
-//! `docs/wire.md` is the same for readers in other languages, with a reader in Python.
+//! `common/wire.md` is the same for readers in other languages, with a reader in Python.
 
 use std::time::Duration;
 

@@ -158,6 +158,7 @@ mod tests {
             name: "main".to_owned(),
             epoch: 1,
             format,
+            interval: Duration::from_millis(33),
             ring: ring::new(2).1,
             counters: Counters::default(),
         }

@@ -1,0 +1,9 @@
+//! End to end: real frames over real sockets, to real clients and to hostile ones.
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+mod bad_input;
+mod clients;
+mod program;
+mod stage;
+mod viewers;
+mod wire_page;

@@ -1,0 +1,150 @@
+//! What the tests stand on: a broadcaster in this process, and the native protocol by hand.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use broadcaster::Broadcaster;
+use broadcaster::args::Args;
+use broadcaster::config::Config;
+use bytes::BytesMut;
+use clap::Parser as _;
+use common::Shutdown;
+use common::wire::DecodeError;
+use common::wire::tcp::{Hello, Message, Sender};
+
+/// Longer than anything here takes unless it is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broadcaster on free ports, ended when dropped.
+pub(crate) struct Stage {
+    pub(crate) http: SocketAddr,
+    pub(crate) tcp: SocketAddr,
+    shutdown: Shutdown,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stage {
+    /// Starts one with these arguments beside the free ports.
+    pub(crate) fn with(line: &str) -> Self {
+        let words = "broadcaster --http 127.0.0.1:0 --tcp 127.0.0.1:0".split_whitespace();
+        let args = Args::parse_from(words.chain(line.split_whitespace()));
+        let broadcaster = Broadcaster::bind(Config::from_args(args).unwrap()).unwrap();
+        let (http, tcp) = (broadcaster.http_addr(), broadcaster.tcp_addr());
+        let shutdown = Shutdown::default();
+        let ending = shutdown.clone();
+        let thread = thread::spawn(move || broadcaster.run(&ending).unwrap());
+        Self {
+            http,
+            tcp,
+            shutdown,
+            thread: Some(thread),
+        }
+    }
+
+    /// Ends it; returns how long that took.
+    pub(crate) fn end(mut self) -> Duration {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Duration {
+        let begun = Instant::now();
+        self.shutdown.trigger();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        begun.elapsed()
+    }
+
+    /// The address of a page, a still or a stream.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// A native viewer of the default channel.
+    pub(crate) fn native(&self) -> Native {
+        let mut native = Native::connect(self.tcp);
+        native.hello("");
+        assert!(matches!(native.next(), Message::Welcome(_)));
+        native
+    }
+
+    /// Sends raw bytes to the HTTP port and returns all that comes back until it is closed.
+    pub(crate) fn http_says(&self, request: &[u8]) -> String {
+        says(self.http, request)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Sends raw bytes and returns all that comes back until the other side closes.
+pub(crate) fn says(addr: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = patient(addr);
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A connection whose reads fail rather than wait for ever.
+pub(crate) fn patient(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The viewer's side of the native protocol, message by message.
+pub(crate) struct Native {
+    pub(crate) stream: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Native {
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
+        Self {
+            stream: patient(addr),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn hello(&mut self, channel: &str) {
+        self.say(&Message::Hello(Hello {
+            min_version: 1,
+            max_version: 1,
+            max_age: None,
+            channel: channel.to_owned(),
+        }));
+    }
+
+    pub(crate) fn say(&mut self, message: &Message) {
+        self.stream.write_all(&message.encode()).unwrap();
+    }
+
+    /// The next message; panics if none comes.
+    pub(crate) fn next(&mut self) -> Message {
+        let mut scratch = [0; 64 << 10];
+        loop {
+            match Message::decode(&mut self.buffer, Sender::Server) {
+                Ok(message) => return message,
+                Err(DecodeError::Incomplete { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            let count = self.stream.read(&mut scratch).unwrap();
+            assert!(count > 0, "closed in the middle");
+            self.buffer.extend_from_slice(&scratch[..count]);
+        }
+    }
+
+    /// The sequence numbers of the next payload.
+    pub(crate) fn seqs(&mut self) -> Vec<u64> {
+        match self.next() {
+            Message::Payload(frames) => frames.iter().map(|f| f.head.identity.seq).collect(),
+            other => panic!("not a payload: {other:?}"),
+        }
+    }
+}
