@@ -235,6 +235,10 @@ impl Parser {
                 end -= 1;
             }
         }
+        if end > Frame::MAX_BYTES {
+            let (announced, limit) = (end as u64, Frame::MAX_BYTES);
+            return Err(DecodeError::invalid(0, Fault::TooLong { announced, limit }));
+        }
         Ok(buffer.split_to(end).freeze())
     }
 }

@@ -1,0 +1,118 @@
+//! What was typed, unchecked. Defaults and checks are in `config`.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Parser, ValueEnum};
+
+/// Watches a live stream and says what arrives: frame rate, age, gaps.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Args {
+    /// The stream: tcp://HOST:PORT/CHANNEL (native; without a channel the default one) or
+    /// http://HOST:PORT/path (any MJPEG server)
+    pub url: String,
+
+    /// Receivers to run at once, each with a connection of its own [default: 1]
+    #[arg(long, value_name = "N", env = "FRAMECAST_COUNT")]
+    pub count: Option<u16>,
+
+    /// End after this long, for example 10s or 5m [default: at Ctrl-C]
+    ///
+    /// The exit code is then 1 if no frame has arrived.
+    #[arg(long, value_name = "D", env = "FRAMECAST_DURATION")]
+    pub duration: Option<String>,
+
+    /// Write each frame to a file in this folder: DIR/0000000042.jpg
+    ///
+    /// With several receivers each has its own folder: DIR/0000/, DIR/0001/, and so on. When the
+    /// source restarts its numbers begin anew, and what follows goes to a folder below.
+    #[arg(long, value_name = "DIR", env = "FRAMECAST_SAVE")]
+    pub save: Option<PathBuf>,
+
+    /// Decode every picture and count those that are broken or not the ones they claim to be
+    #[arg(long, env = "FRAMECAST_DECODE", value_parser = FalseyValueParser::new())]
+    pub decode: bool,
+
+    /// Print one JSON object a line: one each second, and the summary last
+    #[arg(long, env = "FRAMECAST_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+
+    /// Have the server skip frames older than this, for example 250ms [default: the server's]
+    #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE")]
+    pub max_age: Option<String>,
+
+    /// How much to say on stderr [default: info]
+    #[arg(long, value_name = "LEVEL", env = "FRAMECAST_LOG")]
+    pub log: Option<Level>,
+}
+
+impl Args {
+    /// What this program was started with; ends the program with help or a usage error if that is
+    /// what it comes to.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
+}
+
+/// How much to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// What ends the program.
+    Error,
+    /// What people should know.
+    Warn,
+    /// What is good to know.
+    Info,
+    /// What helps to find a mistake.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  receiver tcp://127.0.0.1:7400                       watch the default channel
+  receiver http://127.0.0.1:8080/live/main.mjpeg      the same over HTTP
+  receiver http://octopi.local/webcam/?action=stream  any other MJPEG server
+  receiver tcp://127.0.0.1:7400/main --count 20 --duration 10s
+                                                      how well do 20 viewers fare?
+  receiver tcp://127.0.0.1:7400 --save frames --decode
+                                                      keep every frame, and check it
+  receiver tcp://127.0.0.1:7400 --duration 5s --json | tail -1
+                                                      one line for a script
+
+Ages are told by the server's clock with tcp://; with http:// both clocks are taken to agree.
+Exit codes: 0 at Ctrl-C or after --duration, 1 if nothing came or a file could not be written,
+2 for wrong arguments.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_typed_is_read() {
+        let typed = [
+            "receiver",
+            "tcp://h:1",
+            "--count",
+            "20",
+            "--decode",
+            "--log",
+            "debug",
+        ];
+        let args = Args::try_parse_from(typed).unwrap();
+        assert_eq!(
+            (args.count, args.decode, args.json),
+            (Some(20), true, false)
+        );
+        assert_eq!(args.log, Some(Level::Debug));
+    }
+}

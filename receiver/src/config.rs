@@ -1,0 +1,235 @@
+//! What is to be done: typed values with their defaults, checked, in their units.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::args::{Args, Level};
+use crate::ingress::{Options, Source, SourceError};
+use crate::output::{self, Decoder, Outputs, Saver};
+
+/// Ages travel as whole milliseconds in 32 bits.
+const LONGEST_AGE: Duration = Duration::from_millis(u32::MAX as u64);
+const SHORTEST_AGE: Duration = Duration::from_millis(1);
+/// Longer than anybody waits, and short enough to be added to any time.
+const LONGEST_RUN: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// All that a run needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the stream comes from.
+    pub source: Source,
+    /// What to ask the server for.
+    pub options: Options,
+    /// Receivers to run at once.
+    pub count: NonZeroU16,
+    /// When to end; `None`: when told to.
+    pub duration: Option<Duration>,
+    /// Where frames are written, if they are.
+    pub save: Option<PathBuf>,
+    /// Whether pictures are decoded.
+    pub decode: Decode,
+    /// How figures are printed.
+    pub format: Format,
+    /// How much is said on stderr.
+    pub level: LevelFilter,
+}
+
+/// Whether pictures are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decode {
+    /// Frames are only counted.
+    Off,
+    /// Every picture is decoded and checked.
+    Every,
+}
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A value that can never become right.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL.
+    #[error("URL {0}")]
+    Source(#[from] SourceError),
+    /// The number of receivers.
+    #[error("--count 0: right would be 1 to 65535")]
+    Count,
+    /// A text that is no length of time.
+    #[error("{flag} {text:?}: {reason}; right would be for example 250ms, 10s or 5m")]
+    Duration {
+        /// The flag it was given for.
+        flag: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: humantime::DurationError,
+    },
+    /// A length of time that makes no sense here.
+    #[error("{flag} {text:?}: right would be {} to {}", human(*.least), human(*.most))]
+    Range {
+        /// The flag it was given for.
+        flag: &'static str,
+        /// What was given.
+        text: String,
+        /// The shortest that makes sense.
+        least: Duration,
+        /// The longest that makes sense.
+        most: Duration,
+    },
+}
+
+impl Config {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// Names the value, and what would be right.
+    pub fn from_args(args: Args) -> Result<Self, Error> {
+        let duration = args.duration.map(|text| {
+            let least = Duration::from_millis(1);
+            parse_duration("--duration", text, (least, LONGEST_RUN))
+        });
+        let max_age = args
+            .max_age
+            .map(|text| parse_duration("--max-age", text, (SHORTEST_AGE, LONGEST_AGE)));
+        let options = Options {
+            max_age: max_age.transpose()?,
+        };
+        Ok(Self {
+            source: args.url.parse()?,
+            options,
+            count: NonZeroU16::new(args.count.unwrap_or(1)).ok_or(Error::Count)?,
+            duration: duration.transpose()?,
+            save: args.save,
+            decode: if args.decode {
+                Decode::Every
+            } else {
+                Decode::Off
+            },
+            format: if args.json {
+                Format::Json
+            } else {
+                Format::Text
+            },
+            level: level_filter(args.log.unwrap_or(Level::Info)),
+        })
+    }
+
+    /// The outputs of one receiver of those that run.
+    ///
+    /// # Errors
+    /// If the folder cannot be created, or there is no memory for a decoder.
+    pub fn outputs(&self, receiver: u16) -> Result<Outputs, output::Error> {
+        let saver = self.save.as_ref().map(|root| {
+            if self.count.get() > 1 {
+                Saver::create(&root.join(format!("{receiver:04}")))
+            } else {
+                Saver::create(root)
+            }
+        });
+        let decoder = match self.decode {
+            Decode::Off => None,
+            Decode::Every => Some(Decoder::new()?),
+        };
+        Ok(Outputs {
+            saver: saver.transpose()?,
+            decoder,
+        })
+    }
+}
+
+const fn level_filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn parse_duration(
+    flag: &'static str,
+    text: String,
+    (least, most): (Duration, Duration),
+) -> Result<Duration, Error> {
+    match humantime::parse_duration(&text) {
+        Ok(duration) if (least..=most).contains(&duration) => Ok(duration),
+        Ok(_) => Err(Error::Range {
+            flag,
+            text,
+            least,
+            most,
+        }),
+        Err(reason) => Err(Error::Duration { flag, text, reason }),
+    }
+}
+
+fn human(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> Args {
+        Args {
+            url: "tcp://cam:7400".to_owned(),
+            ..Args::default()
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let config = Config::from_args(args()).unwrap();
+        assert_eq!(config.count.get(), 1);
+        assert_eq!((config.duration, config.options.max_age), (None, None));
+        assert_eq!((config.decode, config.format), (Decode::Off, Format::Text));
+    }
+
+    #[test]
+    fn every_refusal_names_the_value_and_what_would_be_right() {
+        let text = |args: Args| Config::from_args(args).unwrap_err().to_string();
+        let duration = |text: &str| Args {
+            duration: Some(text.to_owned()),
+            ..args()
+        };
+        let count = Args {
+            count: Some(0),
+            ..args()
+        };
+        assert_eq!(text(count), "--count 0: right would be 1 to 65535");
+        assert!(text(duration("soon")).starts_with("--duration \"soon\": "));
+        assert!(text(duration("0s")).contains("right would be 1ms to"));
+        let max_age = Args {
+            max_age: Some("60days".to_owned()),
+            ..args()
+        };
+        assert!(text(max_age).starts_with("--max-age \"60days\": right would be 1ms"));
+        let url = Args {
+            url: "ftp://cam".to_owned(),
+            ..args()
+        };
+        assert!(text(url).starts_with("URL scheme ftp://"));
+    }
+
+    #[test]
+    fn several_receivers_have_folders_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::from_args(args()).unwrap();
+        config.save = Some(dir.path().to_owned());
+        config.count = NonZeroU16::MAX;
+        config.outputs(7).unwrap();
+        assert!(dir.path().join("0007").is_dir());
+    }
+}

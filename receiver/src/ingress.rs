@@ -1,0 +1,313 @@
+//! Streams from the network, whatever the protocol, as payloads.
+//!
+//! Policy: a lost connection is a pause, not an end. It is opened again, with growing waits, for as
+//! long as somebody asks for payloads; one warning says that it is lost and one line that it is
+//! back. Only what the server refuses for good before it was ever connected ends the stream.
+//!
+//! Names are resolved and connections opened on a thread of their own, so that [`Ingress::recv`]
+//! keeps its timeout even when the network does not answer.
+
+mod backoff;
+mod error;
+mod http;
+mod offset;
+mod socket;
+mod source;
+mod tcp;
+
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use common::{
+    Clock, DecodeError, Frame, Head, Monotonic, Payload, RecvError, Shutdown, Subscribe,
+    SystemClock, Timestamp,
+};
+use tracing::{debug, info, warn};
+
+use self::backoff::Backoff;
+pub use self::error::Error;
+pub use self::offset::ClockOffset;
+pub use self::source::{Error as SourceError, Source, Tcp};
+
+/// Longest wait before the word to end is looked for.
+const SLICE: Duration = Duration::from_millis(250);
+/// Most payloads passed over at once.
+const MAX_RESUME: u64 = 1_024;
+const DIALLER_STACK_BYTES: usize = 256 << 10;
+
+/// What to ask the server for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Payloads older than this are skipped by the server when there is a newer one; `None`: the
+    /// server's default. Whole milliseconds, at least one.
+    pub max_age: Option<Duration>,
+}
+
+/// A stream from the network.
+///
+/// `recv` says `Closed` after the word to end and after an error that is final, which
+/// [`Ingress::last_error`] then tells. While there is no connection it waits and times out.
+/// Frames and their identities are those of the server; `index` counts the payloads that arrived
+/// here, and `published_at` is when the last byte did. Placeholders are payloads like any other.
+///
+/// ```no_run
+/// use common::{Shutdown, Subscribe};
+/// use receiver::ingress::{Ingress, Options, Source};
+/// use std::time::Duration;
+///
+/// let source: Source = "tcp://127.0.0.1:7400".parse()?;
+/// let mut ingress = Ingress::open(source, Options::default(), Shutdown::default());
+/// if let Ok(payload) = ingress.recv(Duration::from_secs(1)) {
+///     println!("{} frames", payload.frames.len());
+/// }
+/// # Ok::<(), receiver::ingress::SourceError>(())
+/// ```
+#[derive(Debug)]
+pub struct Ingress {
+    source: Arc<Source>,
+    options: Options,
+    shutdown: Shutdown,
+    state: State,
+    backoff: Backoff,
+    outage: Outage,
+    last_error: Option<Error>,
+    was_connected: bool,
+    index: u64,
+    /// Passed over everything before it, not handed out yet.
+    pending: Option<Arc<Payload>>,
+    memory: http::Memory,
+    damaged: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting { until: Monotonic },
+    Dialling(mpsc::Receiver<Result<Connection, Error>>),
+    Connected(Box<Connection>),
+    Ended,
+}
+
+/// Whether people know that nothing comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    None,
+    Announced { since: Monotonic },
+}
+
+#[derive(Debug)]
+enum Connection {
+    Tcp(tcp::Connection),
+    Http(http::Connection),
+}
+
+impl Connection {
+    fn open(source: &Source, options: &Options) -> Result<Self, Error> {
+        match source {
+            Source::Tcp(tcp) => tcp::Connection::open(tcp, options).map(Self::Tcp),
+            Source::Http(url) => http::Connection::open(url, options).map(Self::Http),
+        }
+    }
+}
+
+impl Ingress {
+    /// A stream from `source`, which is connected to as soon as somebody asks for payloads.
+    #[must_use]
+    pub fn open(source: Source, options: Options, shutdown: Shutdown) -> Self {
+        let until = Monotonic::default();
+        Self {
+            source: Arc::new(source),
+            options,
+            shutdown,
+            state: State::Waiting { until },
+            backoff: Backoff::default(),
+            outage: Outage::None,
+            last_error: None,
+            was_connected: false,
+            index: 0,
+            pending: None,
+            memory: http::Memory::default(),
+            damaged: 0,
+        }
+    }
+
+    /// Whether there is a connection at this moment.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected(_))
+    }
+
+    /// Why the last connection failed or was lost; the final error once `recv` says `Closed`.
+    #[must_use]
+    pub const fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
+    }
+
+    /// How far the server's clock is ahead of ours; `None` while unknown, and always on HTTP.
+    #[must_use]
+    pub fn clock_offset(&self) -> Option<ClockOffset> {
+        match self.connection()? {
+            Connection::Tcp(connection) => connection.clock_offset(),
+            Connection::Http(_) => None,
+        }
+    }
+
+    /// How old a frame was that arrived just now, at `arrived_at` of our wall clock; `None` if that
+    /// cannot be known. On HTTP both clocks are taken to agree.
+    #[must_use]
+    pub fn age(&self, head: &Head, arrived_at: Timestamp) -> Option<Duration> {
+        match self.connection()? {
+            Connection::Tcp(connection) => {
+                let offset = connection.clock_offset()?;
+                Some(offset.age(head.captured_at, arrived_at))
+            }
+            Connection::Http(connection) => connection
+                .is_dated()
+                .then(|| arrived_at.since(head.captured_at)),
+        }
+    }
+
+    /// Messages and parts so far that were not what they should be.
+    #[must_use]
+    pub const fn damaged(&self) -> u64 {
+        self.damaged + self.memory.damaged()
+    }
+
+    fn connection(&self) -> Option<&Connection> {
+        match &self.state {
+            State::Connected(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// Goes on for a while, up to the deadline; a payload, if one is there.
+    fn step(&mut self, deadline: Monotonic) -> Option<Arc<Payload>> {
+        let now = SystemClock.monotonic();
+        let deadline = deadline.min(now + SLICE);
+        match &mut self.state {
+            State::Waiting { until } if *until <= now => self.dial(),
+            State::Waiting { until } => {
+                // Whether the word was said is looked up by the caller.
+                let _ = self.shutdown.wait(deadline.min(*until).since(now));
+            }
+            State::Dialling(answer) => match answer.recv_timeout(deadline.since(now)) {
+                Ok(Ok(connection)) => self.connected(connection),
+                Ok(Err(error)) => self.failed(error),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    self.failed(io::Error::other("the connecting thread is gone").into());
+                }
+            },
+            State::Connected(connection) => {
+                let polled = match &mut **connection {
+                    Connection::Tcp(connection) => connection.poll(deadline),
+                    Connection::Http(connection) => connection.poll(&mut self.memory, deadline),
+                };
+                match polled {
+                    Ok(frames) => return frames.map(|frames| self.payload(frames)),
+                    Err(error) => self.failed(error),
+                }
+            }
+            State::Ended => {}
+        }
+        None
+    }
+
+    /// Begins to connect, elsewhere.
+    fn dial(&mut self) {
+        let (answer, answered) = mpsc::channel();
+        let (source, options) = (self.source.clone(), self.options);
+        let spawned = thread::Builder::new()
+            .name("dial".to_owned())
+            .stack_size(DIALLER_STACK_BYTES)
+            // Nobody may be waiting any more: then the connection is closed again.
+            .spawn(move || drop(answer.send(Connection::open(&source, &options))));
+        match spawned {
+            Ok(_) => self.state = State::Dialling(answered),
+            Err(error) => self.failed(error.into()),
+        }
+    }
+
+    fn connected(&mut self, connection: Connection) {
+        debug!("connected to {}", self.source);
+        self.was_connected = true;
+        self.memory.reconnect();
+        self.state = State::Connected(Box::new(connection));
+    }
+
+    fn failed(&mut self, error: Error) {
+        if matches!(error, Error::Wire(DecodeError::Invalid { .. })) {
+            self.damaged += 1;
+        }
+        let now = SystemClock.monotonic();
+        if error.is_permanent() && !self.was_connected {
+            self.state = State::Ended;
+        } else {
+            let wait = self.backoff.next().max(error.retry_after());
+            self.state = State::Waiting { until: now + wait };
+            self.announce_outage(&error, now);
+        }
+        self.last_error = Some(error);
+    }
+
+    fn announce_outage(&mut self, error: &Error, now: Monotonic) {
+        if self.outage == Outage::None {
+            self.outage = Outage::Announced { since: now };
+            warn!("nothing comes from {}: {error}; trying again", self.source);
+        } else {
+            debug!("still nothing from {}: {error}", self.source);
+        }
+    }
+
+    fn payload(&mut self, frames: Vec<Frame>) -> Arc<Payload> {
+        let now = SystemClock.monotonic();
+        if let Outage::Announced { since } = self.outage {
+            let seconds = now.since(since).as_secs_f64();
+            info!("{} is back after {seconds:.1} s", self.source);
+            self.outage = Outage::None;
+        }
+        self.backoff.reset();
+        let index = self.index;
+        self.index += 1;
+        Arc::new(Payload {
+            index,
+            published_at: now,
+            frames,
+        })
+    }
+}
+
+impl Subscribe for Ingress {
+    fn recv(&mut self, timeout: Duration) -> Result<Arc<Payload>, RecvError> {
+        if let Some(payload) = self.pending.take() {
+            return Ok(payload);
+        }
+        let deadline = SystemClock.monotonic() + timeout;
+        loop {
+            if self.shutdown.is_triggered() || matches!(self.state, State::Ended) {
+                return Err(RecvError::Closed);
+            }
+            if let Some(payload) = self.step(deadline) {
+                return Ok(payload);
+            }
+            if SystemClock.monotonic() >= deadline && !matches!(self.state, State::Ended) {
+                return Err(RecvError::TimedOut);
+            }
+        }
+    }
+
+    fn resume_newest(&mut self) -> u64 {
+        let mut received = 0;
+        let mut newest = None;
+        while received < MAX_RESUME {
+            let Ok(payload) = self.recv(Duration::ZERO) else {
+                break;
+            };
+            received += 1;
+            newest = Some(payload);
+        }
+        self.pending = newest;
+        received.saturating_sub(1)
+    }
+}

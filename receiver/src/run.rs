@@ -1,0 +1,192 @@
+//! A whole run: starts receivers, reports every second, ends them, and judges.
+
+use std::io::{self, Stdout};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use common::{Clock, Shutdown, SystemClock};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Config, Format};
+use crate::figures::{Collector, Figures};
+use crate::ingress::Ingress;
+use crate::output;
+use crate::report::Report;
+use crate::watch::{Slot, Watcher};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How long receivers may take to end; who takes longer is left behind.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// Why a run was no success.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An output that cannot be had.
+    #[error(transparent)]
+    Output(#[from] output::Error),
+    /// A thread that cannot be had.
+    #[error("receiver {index} cannot start: {source}")]
+    Thread {
+        /// Which receiver.
+        index: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Figures that cannot be printed.
+    #[error("cannot write to stdout: {0}")]
+    Stdout(io::Error),
+    /// A receiver that has failed for good.
+    #[error("{url}: {reason}")]
+    Failed {
+        /// Where the stream should come from.
+        url: String,
+        /// Why it does not, or why it is of no use.
+        reason: String,
+    },
+    /// Time is over and nothing came.
+    #[error("no frame arrived within {} from {url}: {reason}", humantime::format_duration(*.within))]
+    Nothing {
+        /// How long was waited.
+        within: Duration,
+        /// Where frames should have come from.
+        url: String,
+        /// What is known about why.
+        reason: String,
+    },
+}
+
+/// Why the reporting is over.
+#[derive(Debug)]
+enum Ending {
+    /// Somebody said the word: a signal, or a receiver that has failed.
+    Told,
+    /// The time given is over.
+    Elapsed(Duration),
+    /// Nobody reads the figures any more.
+    Unread,
+}
+
+/// Runs until the word to end, the end of the time given, or a failure; blocks.
+///
+/// # Errors
+/// If there was no success: see [`Error`].
+pub fn run(config: &Config, shutdown: &Shutdown) -> Result<(), Error> {
+    raise_open_files();
+    let (slots, ended) = start(config, shutdown)?;
+    let mut collector = Collector::new(config, slots);
+    let mut report = Report::new(io::stdout(), config.format);
+    let ending = observe(config, shutdown, &mut collector, &mut report)?;
+    shutdown.trigger();
+    // Nothing is ever sent: this ends when the last receiver has dropped its end.
+    let _ = ended.recv_timeout(GRACE);
+    let figures = collector.summary();
+    let is_worth_a_summary = config.format == Format::Json || figures.frames > 0;
+    if is_worth_a_summary && !matches!(ending, Ending::Unread) {
+        unless_closed(report.summary(&figures))?;
+    }
+    judge(ending, figures)
+}
+
+/// Starts all receivers; the channel is closed when the last one has ended.
+fn start(
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(Vec<Arc<Slot>>, mpsc::Receiver<()>), Error> {
+    let (alive, ended) = mpsc::channel();
+    let mut slots = Vec::with_capacity(config.count.get().into());
+    for index in 0..config.count.get() {
+        let slot = Arc::new(Slot::default());
+        let watcher = Watcher {
+            ingress: Ingress::open(config.source.clone(), config.options, shutdown.clone()),
+            outputs: config.outputs(index)?,
+            slot: slot.clone(),
+            shutdown: shutdown.clone(),
+            alive: alive.clone(),
+        };
+        let started = watcher.spawn(index);
+        started.map_err(|source| Error::Thread { index, source })?;
+        slots.push(slot);
+    }
+    Ok((slots, ended))
+}
+
+/// Reports every second until the end.
+fn observe(
+    config: &Config,
+    shutdown: &Shutdown,
+    collector: &mut Collector,
+    report: &mut Report<Stdout>,
+) -> Result<Ending, Error> {
+    let start = SystemClock.monotonic();
+    let end = config.duration.map(|duration| (start + duration, duration));
+    let mut next = start + SECOND;
+    loop {
+        let until = end.map_or(next, |(end, _)| next.min(end));
+        if shutdown.wait(until.since(SystemClock.monotonic())) {
+            return Ok(Ending::Told);
+        }
+        let now = SystemClock.monotonic();
+        if now >= next && unless_closed(report.second(&collector.second()))? == Stream::Closed {
+            return Ok(Ending::Unread);
+        }
+        if let Some((_, duration)) = end.filter(|(end, _)| now >= *end) {
+            return Ok(Ending::Elapsed(duration));
+        }
+        while next <= now {
+            next = next + SECOND;
+        }
+    }
+}
+
+/// Whether somebody still reads what is printed.
+#[derive(Debug, PartialEq, Eq)]
+enum Stream {
+    Open,
+    Closed,
+}
+
+fn unless_closed(printed: io::Result<()>) -> Result<Stream, Error> {
+    match printed {
+        Ok(()) => Ok(Stream::Open),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Stream::Closed),
+        Err(error) => Err(Error::Stdout(error)),
+    }
+}
+
+fn judge(ending: Ending, figures: Figures) -> Result<(), Error> {
+    let url = figures.url;
+    match (ending, figures.failure) {
+        (_, Some(reason)) => Err(Error::Failed { url, reason }),
+        (Ending::Elapsed(within), None) if figures.frames == 0 => {
+            let reason = if figures.placeholders > 0 {
+                "only placeholders came"
+            } else {
+                figures
+                    .trouble
+                    .as_deref()
+                    .unwrap_or("connected, but nothing came")
+            };
+            Err(Error::Nothing {
+                within,
+                url,
+                reason: reason.to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Each receiver needs a socket; the soft limit is often 1024.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! One receiver: a thread that takes payloads, counts them, and hands frames to its outputs.
+//!
+//! What it has seen lies in a [`Slot`], from which whoever reports takes it once a second. The lock
+//! is taken once a payload and is held for moments.
+
+use std::io;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use common::{
+    Clock, Frame, Identity, Monotonic, Payload, RecvError, Shutdown, Subscribe, SystemClock,
+};
+
+use crate::account::{Account, Counts, Kind};
+use crate::ingress::Ingress;
+use crate::output::{self, Outputs, Tally};
+
+const STACK_BYTES: usize = 256 << 10;
+/// How often the state is brought up to date when nothing comes.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Most arrivals that wait to be taken; further ones have no age.
+const MAX_ARRIVALS: usize = 1 << 16;
+
+/// When a frame arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which frame.
+    pub identity: Identity,
+    /// When its payload was whole.
+    pub at: Monotonic,
+    /// How old it was then, if that is known.
+    pub age: Option<Duration>,
+}
+
+/// Whether a receiver gets on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// No connection yet, or no longer, and why.
+    Waiting(Option<String>),
+    /// There is a connection.
+    Connected,
+    /// Nothing more will come, because of this.
+    Failed(String),
+}
+
+/// What one receiver has seen.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Whether it gets on.
+    pub health: Health,
+    /// Counts from the beginning.
+    pub counts: Counts,
+    /// Pictures from the beginning.
+    pub tally: Tally,
+    /// Arrivals since they were last taken.
+    pub arrivals: Vec<Arrival>,
+}
+
+/// Where a receiver leaves what it has seen.
+#[derive(Debug)]
+pub struct Slot(Mutex<Seen>);
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self(Mutex::new(Seen {
+            health: Health::Waiting(None),
+            counts: Counts::default(),
+            tally: Tally::default(),
+            arrivals: Vec::new(),
+        }))
+    }
+}
+
+impl Slot {
+    /// What was seen; its arrivals are handed out once.
+    #[must_use]
+    pub fn take(&self) -> Seen {
+        let mut seen = self.lock();
+        let arrivals = std::mem::take(&mut seen.arrivals);
+        Seen {
+            arrivals,
+            ..seen.clone()
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().expect("no thread panics while holding this")
+    }
+}
+
+/// A receiver, ready to start.
+#[derive(Debug)]
+pub struct Watcher {
+    /// Where payloads come from.
+    pub ingress: Ingress,
+    /// What becomes of frames.
+    pub outputs: Outputs,
+    /// Where to leave what was seen.
+    pub slot: Arc<Slot>,
+    /// Triggered by a receiver that fails for good.
+    pub shutdown: Shutdown,
+    /// Dropped when the receiver has ended.
+    pub alive: Sender<()>,
+}
+
+impl Watcher {
+    /// Starts the thread `receiver-INDEX`.
+    ///
+    /// # Errors
+    /// If the system has no more threads.
+    pub fn spawn(self, index: u16) -> io::Result<()> {
+        thread::Builder::new()
+            .name(format!("receiver-{index}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || self.run())
+            .map(drop)
+    }
+
+    fn run(mut self) {
+        let mut account = Account::default();
+        loop {
+            let outcome = match self.ingress.recv(PATIENCE) {
+                Ok(payload) => self.take(&payload, &mut account),
+                Err(RecvError::TimedOut | RecvError::Lagged { .. }) => Ok(()),
+                Err(RecvError::Closed) => break,
+            };
+            self.update(&account);
+            if let Err(error) = outcome {
+                return self.fail(error.to_string());
+            }
+        }
+        if !self.shutdown.is_triggered() {
+            let reason = self.ingress.last_error().map(ToString::to_string);
+            self.fail(reason.unwrap_or_else(|| "the stream has ended".to_owned()));
+        }
+    }
+
+    fn take(&mut self, payload: &Payload, account: &mut Account) -> Result<(), output::Error> {
+        let arrived_at = SystemClock.wall();
+        let is_new = |frame: &&Frame| account.add(&frame.head, frame.data().len()) == Kind::New;
+        let frames: Vec<_> = payload.frames.iter().filter(is_new).collect();
+        {
+            let mut seen = self.slot.lock();
+            let room = MAX_ARRIVALS.saturating_sub(seen.arrivals.len());
+            seen.arrivals
+                .extend(frames.iter().take(room).map(|frame| Arrival {
+                    identity: frame.head.identity,
+                    at: payload.published_at,
+                    age: self.ingress.age(&frame.head, arrived_at),
+                }));
+        }
+        (frames.into_iter()).try_for_each(|frame| self.outputs.take(frame))
+    }
+
+    fn update(&self, account: &Account) {
+        let mut seen = self.slot.lock();
+        seen.counts = Counts {
+            damaged: self.ingress.damaged(),
+            ..account.counts()
+        };
+        seen.tally = self.outputs.tally();
+        seen.health = if self.ingress.is_connected() {
+            Health::Connected
+        } else {
+            Health::Waiting(self.ingress.last_error().map(ToString::to_string))
+        };
+    }
+
+    fn fail(&self, reason: String) {
+        self.slot.lock().health = Health::Failed(reason);
+        self.shutdown.trigger();
+    }
+}
