@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "DRIVER", env = "FRAMECAST_DRIVER")]
     pub driver: Option<Driver>,
 
-    /// Event loops that share the viewers [default: one for each core]
+    /// Event loops of the multiplex driver [default: one for each core]
     #[arg(long, value_name = "N", env = "FRAMECAST_WORKERS")]
     pub workers: Option<usize>,
 
@@ -99,10 +99,13 @@ pub enum Model {
 }
 
 /// What moves the bytes of the ring's viewers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Driver {
     /// A few event loops, each with its share of the viewers
+    #[default]
     Multiplex,
+    /// A thread for each viewer
+    Threads,
 }
 
 /// How log lines look.

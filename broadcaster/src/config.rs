@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::wire::MAX_CHANNEL;
 use common::{Frame, Payload};
 
-use crate::args::{Args, LogFormat};
+use crate::args::{Args, Driver, LogFormat};
 
 /// Widest and highest picture.
 const MAX_SIDE: u16 = 16_384;
@@ -25,8 +25,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where native receivers connect.
     pub tcp: SocketAddr,
-    /// Event loops that share the viewers.
-    pub workers: usize,
+    /// What moves the bytes of the ring's viewers.
+    pub driver: DriverConfig,
     /// Payloads older than this are skipped for a viewer if there is a newer one.
     pub max_age: Duration,
     /// Sent as `Access-Control-Allow-Origin` with streams and stills.
@@ -35,6 +35,18 @@ pub struct Config {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+}
+
+/// What moves the bytes of the ring's viewers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriverConfig {
+    /// Event loops that share the viewers.
+    Multiplex {
+        /// How many.
+        workers: usize,
+    },
+    /// A thread for each viewer.
+    Threads,
 }
 
 /// What a channel shows and how.
@@ -126,9 +138,6 @@ impl Config {
                 return Err(Error::NotOpen { what, addr });
             }
         }
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let workers = args.workers.unwrap_or(cores);
-        within("--workers", workers, 1, MAX_WORKERS)?;
         let origin = args.allow_origin.as_deref().unwrap_or_default();
         if !origin.chars().all(|char| char.is_ascii_graphic()) {
             let right = "an origin like https://example.org, or *";
@@ -138,12 +147,30 @@ impl Config {
             channel: ChannelConfig::from_args(&args)?,
             http,
             tcp,
-            workers,
+            driver: DriverConfig::from_args(&args)?,
             max_age: args.max_age.unwrap_or(Duration::from_millis(250)),
             allow_origin: args.allow_origin,
             log: args.log.unwrap_or_else(|| "info".to_owned()),
             log_format: args.log_format.unwrap_or_default(),
         })
+    }
+}
+
+impl DriverConfig {
+    fn from_args(args: &Args) -> Result<Self, Error> {
+        match (args.driver.unwrap_or_default(), args.workers) {
+            (Driver::Threads, None) => Ok(Self::Threads),
+            (Driver::Threads, Some(workers)) => {
+                let right = "the threads driver has no workers; leave it out";
+                Err(wrong("--workers", workers, right))
+            }
+            (Driver::Multiplex, workers) => {
+                let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+                let workers = workers.unwrap_or_else(cores);
+                within("--workers", workers, 1, MAX_WORKERS)?;
+                Ok(Self::Multiplex { workers })
+            }
+        }
     }
 }
 
@@ -289,6 +316,7 @@ mod tests {
             ("--fps NaN", "--fps NaN: above 0"),
             ("--quality 101", "--quality 101: from 1 to 100"),
             ("--workers 0", "--workers 0: from 1 to 256"),
+            ("--driver threads --workers 2", "has no workers"),
             ("--channel Main", "--channel Main: a name of a-z"),
             ("--frames-per-payload 65", "from 1 to 64"),
             ("--ring-capacity 1", "from 2 to 65536"),

@@ -1,7 +1,7 @@
 //! Payloads leave: from the ring over the network to each viewer.
 //!
 //! ```text
-//! accept   takes connections, reads who wants what ──► a Viewer ──► multiplex   moves its bytes
+//! accept   takes connections, reads who wants what ──► a Viewer ──► multiplex or threads   move its bytes
 //!                                                 └─► pages       everything that is not a stream
 //! ```
 //!
@@ -11,9 +11,31 @@
 pub mod accept;
 pub mod ages;
 pub mod framing;
+pub mod guest;
 pub mod multiplex;
 pub mod pages;
+pub mod threads;
 pub mod viewer;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use common::Shutdown;
+
+use crate::channel::Channel;
+use crate::config::DriverConfig;
+use guest::Newcomer;
+use multiplex::Multiplex;
+use threads::Threads;
+
+/// How often viewers are looked over for stalls.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long viewers may take to finish what was begun when the broadcaster ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes read from a viewer at once.
+const SCRATCH_BYTES: usize = 16 << 10;
 
 /// What a viewer speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,5 +52,46 @@ impl std::fmt::Display for Protocol {
             Self::Tcp => "tcp",
             Self::Http => "http",
         })
+    }
+}
+
+/// What moves bytes between viewers and their connections.
+#[derive(Debug)]
+pub enum Driver {
+    /// A few event loops, each with its share of the viewers.
+    Multiplex(Multiplex),
+    /// A thread for each viewer.
+    Threads(Threads),
+}
+
+impl Driver {
+    /// Starts the driver for the viewers of `channel`; it ends on `shutdown`. Returned with it are
+    /// the threads to join.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no readiness queue.
+    pub fn start(
+        config: DriverConfig,
+        channel: &Arc<Channel>,
+        shutdown: &Shutdown,
+    ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
+        match config {
+            DriverConfig::Multiplex { workers } => {
+                let (driver, threads) = multiplex::start(workers, channel, shutdown)?;
+                Ok((Self::Multiplex(driver), threads))
+            }
+            DriverConfig::Threads => {
+                let (driver, herald) = threads::start(channel, shutdown)?;
+                Ok((Self::Threads(driver), vec![herald]))
+            }
+        }
+    }
+
+    /// Takes over a viewer and its connection.
+    pub fn adopt(&self, newcomer: Newcomer) {
+        match self {
+            Self::Multiplex(driver) => driver.adopt(newcomer),
+            Self::Threads(driver) => driver.adopt(newcomer),
+        }
     }
 }

@@ -23,10 +23,9 @@ use tracing::{info, warn};
 use crate::capture::Opened;
 use crate::channel::{Channel, Counters};
 use crate::config::Config;
-use crate::egress::Protocol;
 use crate::egress::accept::{self, Door};
-use crate::egress::multiplex;
 use crate::egress::pages::Pages;
+use crate::egress::{Driver, Protocol};
 use crate::fanout::Payloader;
 
 /// Connections the kernel keeps for the door while it is busy.
@@ -154,7 +153,7 @@ impl Broadcaster {
             ring,
             counters: Counters::default(),
         });
-        let (driver, workers) = multiplex::start(self.config.workers, &channel, shutdown)?;
+        let (driver, workers) = Driver::start(self.config.driver, &channel, shutdown)?;
         let payloader = Payloader::new(publisher, channel_config.frames_per_payload);
         let capture = capture::spawn(self.opened, channel.clone(), payloader, shutdown.clone())?;
         let allow_origin = self.config.allow_origin;
@@ -175,7 +174,11 @@ impl Broadcaster {
         if capture.join().is_err() {
             warn!("the capture thread panicked");
         }
-        workers.join();
+        for worker in workers {
+            if worker.join().is_err() {
+                warn!("a thread of the driver panicked");
+            }
+        }
         Ok(())
     }
 }

@@ -18,10 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::Protocol;
-use super::multiplex::{Multiplex, Newcomer};
+use super::guest::{Guest, Newcomer};
 use super::pages::{self, Pages};
 use super::viewer::{Terms, Viewer};
+use super::{Driver, Protocol};
 use crate::channel::Channel;
 
 mod request;
@@ -43,7 +43,7 @@ pub struct Door {
     /// The stream there is.
     pub channel: Arc<Channel>,
     /// Who sends it.
-    pub driver: Multiplex,
+    pub driver: Driver,
     /// What is not a stream.
     pub pages: Pages,
     /// How old payloads may grow for viewers who do not say.
@@ -182,11 +182,10 @@ impl Door {
         let subscriber = self.channel.ring.subscribe();
         let mut viewer = Viewer::new(terms, subscriber, SystemClock.monotonic());
         viewer.receive(early, &SystemClock);
+        let attendance = self.channel.clone().count_viewer();
         self.driver.adopt(Newcomer {
             stream: stream.into_std()?,
-            peer,
-            viewer,
-            attendance: self.channel.clone().count_viewer(),
+            guest: Guest::new(peer, viewer, attendance),
         });
         Ok(())
     }

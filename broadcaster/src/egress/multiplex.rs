@@ -4,11 +4,10 @@
 //! viewers it has, and then sends to all that can take it with plain non-blocking writes. There is
 //! no task, no thread and no timer per viewer.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,78 +16,33 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::SockRef;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
-use super::framing::{Framer, MAX_SLICES};
-use super::viewer::{Next, Reason, Viewer};
-use crate::channel::{Attendance, Channel};
+use super::framing::Framer;
+use super::guest::{Gate, Guest, Newcomer};
+use super::viewer::{Next, Reason};
+use super::{FAREWELL, SCRATCH_BYTES, SWEEP};
+use crate::channel::Channel;
 
-/// How often viewers are looked over for stalls.
-const SWEEP: Duration = Duration::from_secs(1);
-/// How long viewers may take to finish what was begun when the broadcaster ends.
-const FAREWELL: Duration = Duration::from_secs(1);
 const EVENTS: usize = 1024;
-const SCRATCH_BYTES: usize = 16 << 10;
-/// Most bytes one viewer may send in one go; there is nothing that long to be said.
-const MAX_INPUT: usize = 256 << 10;
-/// Unsent bytes the kernel may hold per viewer before a connection counts as full. They are delay
-/// that `max_age` cannot see, so there should be few; below one typical frame they cost wake-ups.
-const UNSENT_BYTES: u32 = 128 << 10;
 const WAKE: Token = Token(usize::MAX);
-
-/// A viewer with its connection, on its way to a worker.
-#[derive(Debug)]
-pub struct Newcomer {
-    /// The connection.
-    pub stream: TcpStream,
-    /// Who is there.
-    pub peer: SocketAddr,
-    /// What it is sent.
-    pub viewer: Viewer,
-    /// Counts it as present.
-    pub attendance: Attendance,
-}
 
 /// Hands viewers to the workers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Multiplex {
-    gates: Arc<[Arc<Gate>]>,
+    workers: Arc<[Worker]>,
 }
 
-/// The threads of the workers.
+/// One worker, seen from outside.
 #[derive(Debug)]
-pub struct Workers {
-    threads: Vec<JoinHandle<()>>,
+struct Worker {
+    gate: Arc<Gate>,
+    /// Viewers there or on their way.
+    load: Arc<AtomicUsize>,
 }
 
-/// Where a worker is reached from other threads.
-#[derive(Debug)]
-struct Gate {
-    newcomers: Mutex<Vec<Newcomer>>,
-    /// Viewers here or on their way.
-    load: AtomicUsize,
-    waker: mio::Waker,
-}
-
-impl Gate {
-    fn newcomers(&self) -> MutexGuard<'_, Vec<Newcomer>> {
-        (self.newcomers.lock()).expect("no thread panics while holding this")
-    }
-}
-
-impl Wake for Gate {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Err(error) = self.waker.wake() {
-            warn!(%error, "worker not woken");
-        }
-    }
-}
-
-/// Starts `count` workers that are woken by each payload of `channel`. They end on `shutdown`.
+/// Starts `count` workers that are woken by each payload of `channel`; they end on `shutdown`.
+/// Returned are the driver and the threads to join.
 ///
 /// # Errors
 /// When the system gives no thread or no readiness queue.
@@ -96,31 +50,29 @@ pub fn start(
     count: usize,
     channel: &Arc<Channel>,
     shutdown: &Shutdown,
-) -> io::Result<(Multiplex, Workers)> {
-    let (mut gates, mut threads) = (Vec::new(), Vec::new());
+) -> io::Result<(Multiplex, Vec<JoinHandle<()>>)> {
+    let (mut workers, mut threads) = (Vec::new(), Vec::new());
     for number in 0..count {
-        let (gate, thread) = start_worker(number, channel.clone(), shutdown.clone())?;
-        gates.push(gate);
+        let (worker, thread) = start_worker(number, channel.clone(), shutdown.clone())?;
+        workers.push(worker);
         threads.push(thread);
     }
-    let gates = gates.into();
-    Ok((Multiplex { gates }, Workers { threads }))
+    let workers = workers.into();
+    Ok((Multiplex { workers }, threads))
 }
 
 fn start_worker(
     number: usize,
     channel: Arc<Channel>,
     shutdown: Shutdown,
-) -> io::Result<(Arc<Gate>, JoinHandle<()>)> {
+) -> io::Result<(Worker, JoinHandle<()>)> {
     let poll = Poll::new()?;
-    let gate = Arc::new(Gate {
-        newcomers: Mutex::default(),
-        load: AtomicUsize::new(0),
-        waker: mio::Waker::new(poll.registry(), WAKE)?,
-    });
+    let gate = Arc::new(Gate::new(mio::Waker::new(poll.registry(), WAKE)?));
+    let load = Arc::new(AtomicUsize::new(0));
     let mut event_loop = EventLoop {
         poll,
         gate: gate.clone(),
+        load: load.clone(),
         connections: Slab::new(),
         framer: Framer::default(),
         scratch: vec![0; SCRATCH_BYTES].into(),
@@ -134,39 +86,24 @@ fn start_worker(
             event_loop.run(&shutdown);
             drop(registration);
         })?;
-    Ok((gate, thread))
+    Ok((Worker { gate, load }, thread))
 }
 
 impl Multiplex {
     /// Hands a viewer to the worker that has the fewest.
     pub fn adopt(&self, newcomer: Newcomer) {
-        let load = |gate: &&Arc<Gate>| gate.load.load(Ordering::Relaxed);
-        let gate = self.gates.iter().min_by_key(load);
-        let gate = gate.expect("there is at least one worker");
-        gate.load.fetch_add(1, Ordering::Relaxed);
-        gate.newcomers().push(newcomer);
-        gate.wake_by_ref();
-    }
-}
-
-impl Workers {
-    /// Waits until all have ended.
-    pub fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                warn!("a viewers thread panicked");
-            }
-        }
+        let load = |worker: &&Worker| worker.load.load(Ordering::Relaxed);
+        let worker = self.workers.iter().min_by_key(load);
+        let worker = worker.expect("there is at least one worker");
+        worker.load.fetch_add(1, Ordering::Relaxed);
+        worker.gate.push(newcomer);
     }
 }
 
 #[derive(Debug)]
 struct Connection {
     stream: mio::net::TcpStream,
-    peer: SocketAddr,
-    viewer: Viewer,
-    attendance: Attendance,
-    since: Monotonic,
+    guest: Guest,
     /// Whether the kernel may take more; false from a full queue until it says so.
     is_writable: bool,
 }
@@ -174,6 +111,7 @@ struct Connection {
 struct EventLoop {
     poll: Poll,
     gate: Arc<Gate>,
+    load: Arc<AtomicUsize>,
     connections: Slab<Connection>,
     framer: Framer,
     scratch: Box<[u8]>,
@@ -217,33 +155,25 @@ impl EventLoop {
     }
 
     fn adopt_newcomers(&mut self) {
-        let newcomers = std::mem::take(&mut *self.gate.newcomers());
-        for newcomer in newcomers {
-            let peer = newcomer.peer;
+        for newcomer in self.gate.take() {
+            let peer = newcomer.guest.peer;
             if let Err(error) = self.adopt(newcomer) {
-                self.gate.load.fetch_sub(1, Ordering::Relaxed);
+                self.load.fetch_sub(1, Ordering::Relaxed);
                 warn!(%peer, %error, "viewer not taken in");
             }
         }
     }
 
     fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
-        let socket = SockRef::from(&newcomer.stream);
-        socket.set_tcp_nodelay(true)?;
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        newcomer.prepare()?;
         newcomer.stream.set_nonblocking(true)?;
         let mut stream = mio::net::TcpStream::from_std(newcomer.stream);
         let entry = self.connections.vacant_entry();
         let interest = Interest::READABLE | Interest::WRITABLE;
         (self.poll.registry()).register(&mut stream, Token(entry.key()), interest)?;
-        debug!(peer = %newcomer.peer, protocol = %newcomer.viewer.protocol(), "viewer joined");
         entry.insert(Connection {
             stream,
-            peer: newcomer.peer,
-            viewer: newcomer.viewer,
-            attendance: newcomer.attendance,
-            since: SystemClock.monotonic(),
+            guest: newcomer.guest,
             is_writable: true,
         });
         Ok(())
@@ -266,7 +196,7 @@ impl EventLoop {
         let connection = &mut self.connections[key];
         connection.is_writable |= event.is_writable();
         let outcome = if event.is_readable() {
-            connection.read(&mut self.scratch)
+            connection.guest.read(&connection.stream, &mut self.scratch)
         } else {
             Ok(())
         };
@@ -278,7 +208,7 @@ impl EventLoop {
     /// Closes the viewers that have taken nothing for too long.
     fn sweep(&mut self, now: Monotonic) {
         let stalled = |(key, connection): (usize, &Connection)| {
-            connection.viewer.is_stalled(now).then_some(key)
+            connection.guest.viewer.is_stalled(now).then_some(key)
         };
         let stalled: Vec<_> = self.connections.iter().filter_map(stalled).collect();
         for key in stalled {
@@ -293,7 +223,7 @@ impl EventLoop {
     fn farewell(&mut self, events: &mut Events) {
         self.adopt_newcomers();
         for (_, connection) in &mut self.connections {
-            connection.viewer.end(Reason::Ended);
+            connection.guest.viewer.end(Reason::Ended);
         }
         self.pump_all();
         let deadline = SystemClock.monotonic() + FAREWELL;
@@ -305,16 +235,16 @@ impl EventLoop {
             self.turn(events, left);
         }
         for connection in self.connections.drain() {
-            connection.log_end(&Reason::Ended);
+            connection.guest.farewell(&Reason::Ended);
         }
     }
 
     fn close(&mut self, key: usize, reason: &Reason) {
         let mut connection = self.connections.remove(key);
-        self.gate.load.fetch_sub(1, Ordering::Relaxed);
+        self.load.fetch_sub(1, Ordering::Relaxed);
         // Fails only for a descriptor that is not registered, which then needs nothing.
         drop(self.poll.registry().deregister(&mut connection.stream));
-        connection.log_end(reason);
+        connection.guest.farewell(reason);
     }
 }
 
@@ -323,73 +253,13 @@ impl Connection {
     fn pump(&mut self, framer: &mut Framer) -> Result<(), Reason> {
         while self.is_writable {
             let now = SystemClock.monotonic();
-            match self.viewer.next(now, framer) {
-                Next::Send => {}
+            match self.guest.viewer.next(now, framer) {
+                // A short write means a full queue: the kernel will tell when it has room.
+                Next::Send => self.is_writable = self.guest.write(&self.stream, now)?,
                 Next::Wait => return Ok(()),
                 Next::Close(reason) => return Err(reason),
             }
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let filled = self.viewer.unsent(&mut slices);
-            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            match self.stream.write_vectored(&slices[..filled]) {
-                Ok(sent) => {
-                    // A short write means a full queue: the kernel will tell when it has room.
-                    self.is_writable = sent == offered;
-                    self.viewer.advance(sent, now);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_writable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason_for(&error)),
-            }
         }
         Ok(())
-    }
-
-    /// Reads all there is, as edge-triggered readiness demands.
-    fn read(&mut self, scratch: &mut [u8]) -> Result<(), Reason> {
-        let mut total = 0;
-        loop {
-            match self.stream.read(scratch) {
-                Ok(0) => return Err(Reason::Left),
-                Ok(count) => {
-                    total += count;
-                    if total > MAX_INPUT {
-                        return Err(Reason::Floods);
-                    }
-                    self.viewer.receive(&scratch[..count], &SystemClock);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason_for(&error)),
-            }
-        }
-    }
-
-    /// The one line about a viewer's life.
-    fn log_end(&self, reason: &Reason) {
-        let counters = self.viewer.counters();
-        info!(
-            peer = %self.peer,
-            protocol = %self.viewer.protocol(),
-            channel = self.attendance.channel().name,
-            sent = counters.sent,
-            skipped = counters.skipped,
-            bytes = counters.bytes,
-            age_p50 = ?counters.ages.quantile(0.5),
-            age_p99 = ?counters.ages.quantile(0.99),
-            seconds = SystemClock.monotonic().since(self.since).as_secs(),
-            %reason,
-            "viewer gone",
-        );
-    }
-}
-
-/// Tells how the other side hangs up from what is really an error.
-fn reason_for(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionReset => Reason::Left,
-        _ => Reason::Io(error.to_string()),
     }
 }

@@ -1,9 +1,8 @@
 """Opens a page in headless Chromium and prints the sequence number of its live picture, twice.
 
-usage: chromium.py URL WIDTH HEIGHT PIXEL_RATIO FOLDER
+usage: chromium.py URL desktop|phone FOLDER
 
-The numbers are read off two screenshots a second apart, which stay in FOLDER as first.png and
-second.png. The browser is driven over WebDriver (https://www.w3.org/TR/webdriver2/).
+The numbers are read off two screenshots a second apart, which stay in FOLDER. The browser is driven over WebDriver (https://www.w3.org/TR/webdriver2/).
 """
 
 import base64
@@ -27,6 +26,12 @@ from opencv import sequence_number
 # All of it together; whoever runs this has to wait a little longer, or cannot be tidied up after.
 DEADLINE_S = 30
 SECONDS_APART = 1
+
+# Emulated, since a real window is never narrower than 500 pixels and loses its frame.
+SCREENS = {
+    "desktop": {"width": 1280, "height": 800, "pixelRatio": 1, "mobile": False, "touch": False},
+    "phone": {"width": 390, "height": 844, "pixelRatio": 3, "mobile": True, "touch": True},
+}
 
 FLAGS = """
     --headless --no-sandbox --disable-gpu --disable-quic --no-first-run
@@ -68,18 +73,16 @@ def chromedriver(folder):
 
 
 class Session:
-    """A browser window of an exact size."""
+    """A browser with one page."""
 
-    def __init__(self, driver, folder, width, height, pixel_ratio):
-        # Emulated, since a real window is never narrower than 500 pixels and loses its frame.
-        metrics = {"width": width, "height": height, "pixelRatio": pixel_ratio}
+    def __init__(self, driver, screen, folder):
         capabilities = {
             # A page with a stream in it never finishes loading.
             "pageLoadStrategy": "none",
             "timeouts": {"implicit": 1000 * DEADLINE_S, "script": 1000 * DEADLINE_S},
             "goog:chromeOptions": {
                 "args": [*FLAGS, f"--user-data-dir={folder}/profile"],
-                "mobileEmulation": {"deviceMetrics": metrics},
+                "mobileEmulation": {"deviceMetrics": SCREENS[screen]},
             },
         }
         self.address = f"{driver}/session"
@@ -115,20 +118,20 @@ def give_up(*_):
 
 
 def main():
-    url, width, height, pixel_ratio, folder = sys.argv[1:]
+    url, screen, folder = sys.argv[1:]
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(DEADLINE_S)
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
         chromedriver(home) as driver,
     ):
-        session = Session(driver, home, int(width), int(height), float(pixel_ratio))
+        session = Session(driver, screen, home)
         edges, size = session.find_picture(url)
         first = session.screenshot()
         time.sleep(SECONDS_APART)
         second = session.screenshot()
     for name, screenshot in ("first", first), ("second", second):
-        pathlib.Path(folder, f"{name}.png").write_bytes(screenshot)
+        pathlib.Path(folder, f"{screen}-{name}.png").write_bytes(screenshot)
         print(number_shown(screenshot, edges, size))
 
 

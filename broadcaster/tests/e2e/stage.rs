@@ -43,6 +43,13 @@ impl Stage {
         }
     }
 
+    /// One after the other, a broadcaster with each driver.
+    pub(crate) fn with_each_driver(line: &str) -> impl Iterator<Item = Self> {
+        ["multiplex", "threads"]
+            .into_iter()
+            .map(move |driver| Self::with(&format!("{line} --driver {driver}")))
+    }
+
     /// Ends it; returns how long that took.
     pub(crate) fn end(mut self) -> Duration {
         self.stop()

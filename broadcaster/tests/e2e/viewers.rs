@@ -1,4 +1,4 @@
-//! What viewers get: every frame, in order, at once, and an end that is said.
+//! What viewers get, from either driver: every frame, in order, at once, and an end that is said.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -10,112 +10,119 @@ use crate::stage::{Native, PATIENCE, Stage, patient};
 
 #[test]
 fn a_native_viewer_gets_every_frame_from_the_newest_on() {
-    let stage = Stage::with("--source pattern --fps 200");
-    let mut native = stage.native();
-    let first = native.seqs()[0];
-    for expected in first + 1..first + 200 {
-        assert_eq!(native.seqs(), [expected]);
+    for stage in Stage::with_each_driver("--source pattern --fps 200") {
+        let mut native = stage.native();
+        let first = native.seqs()[0];
+        for expected in first + 1..first + 200 {
+            assert_eq!(native.seqs(), [expected]);
+        }
     }
 }
 
 #[test]
 fn payloads_of_several_frames_arrive_whole() {
-    let stage = Stage::with("--source pattern --fps 200 --frames-per-payload 5");
-    let mut native = stage.native();
-    let first = native.seqs()[0];
-    assert_eq!(first % 5, 0);
-    for begin in (first + 5..first + 50).step_by(5) {
-        assert_eq!(native.seqs(), (begin..begin + 5).collect::<Vec<_>>());
+    for stage in Stage::with_each_driver("--source pattern --fps 200 --frames-per-payload 5") {
+        let mut native = stage.native();
+        let first = native.seqs()[0];
+        assert_eq!(first % 5, 0);
+        for begin in (first + 5..first + 50).step_by(5) {
+            assert_eq!(native.seqs(), (begin..begin + 5).collect::<Vec<_>>());
+        }
     }
 }
 
 #[test]
 fn the_first_frame_comes_at_once_even_at_a_slow_rate() {
-    let stage = Stage::with("--source pattern --fps 0.1");
-    let begun = Instant::now();
-    assert_eq!(stage.native().seqs(), [0]);
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        begun.elapsed()
-    );
+    for stage in Stage::with_each_driver("--source pattern --fps 0.1") {
+        let begun = Instant::now();
+        assert_eq!(stage.native().seqs(), [0]);
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
 }
 
 #[test]
 fn pings_are_answered_with_three_times() {
-    let stage = Stage::with("--source pattern --fps 5");
-    let mut native = stage.native();
-    let sent_at = Timestamp::from_nanos(1234);
-    native.say(&Message::Ping(sent_at));
-    let pong = loop {
-        match native.next() {
-            Message::Pong(pong) => break pong,
-            Message::Payload(_) => {}
-            other => panic!("not a pong: {other:?}"),
-        }
-    };
-    assert_eq!(pong.sent_at, sent_at);
-    assert!(pong.received_at <= pong.replied_at);
-    assert!(pong.received_at.as_nanos() > 1_600_000_000_000_000_000);
+    for stage in Stage::with_each_driver("--source pattern --fps 5") {
+        let mut native = stage.native();
+        let sent_at = Timestamp::from_nanos(1234);
+        native.say(&Message::Ping(sent_at));
+        let pong = loop {
+            match native.next() {
+                Message::Pong(pong) => break pong,
+                Message::Payload(_) => {}
+                other => panic!("not a pong: {other:?}"),
+            }
+        };
+        assert_eq!(pong.sent_at, sent_at);
+        assert!(pong.received_at <= pong.replied_at);
+        assert!(pong.received_at.as_nanos() > 1_600_000_000_000_000_000);
+    }
 }
 
 #[test]
 fn a_stopped_viewer_costs_the_others_nothing() {
-    let stage = Stage::with("--source pattern?bytes=200000 --size 640x480 --fps 50 --workers 1");
-    let stopped: Vec<_> = (0..20).map(|_| stage.native()).collect();
-    let mut healthy = stage.native();
-    let first = healthy.seqs()[0];
-    for expected in first + 1..first + 150 {
-        assert_eq!(healthy.seqs(), [expected]);
+    for stage in Stage::with_each_driver("--source pattern?bytes=200000 --size 640x480 --fps 50") {
+        let stopped: Vec<_> = (0..20).map(|_| stage.native()).collect();
+        let mut healthy = stage.native();
+        let first = healthy.seqs()[0];
+        for expected in first + 1..first + 150 {
+            assert_eq!(healthy.seqs(), [expected]);
+        }
+        drop(stopped);
     }
-    drop(stopped);
 }
 
 #[test]
 fn a_viewer_that_was_stopped_goes_on_with_a_recent_frame() {
-    let stage = Stage::with("--source pattern?bytes=500000 --size 640x480 --fps 50");
-    let mut native = stage.native();
-    let before = native.seqs()[0];
-    // Three seconds of frames are 75 MB, more than any socket buffer takes.
-    std::thread::sleep(Duration::from_secs(3));
-    let mut seqs = vec![before];
-    let begun = Instant::now();
-    while seqs.last().is_some_and(|&last| last < before + 150) {
-        seqs.extend(native.seqs());
-        assert!(begun.elapsed() < PATIENCE, "{seqs:?}");
+    for stage in Stage::with_each_driver("--source pattern?bytes=500000 --size 640x480 --fps 50") {
+        let mut native = stage.native();
+        let before = native.seqs()[0];
+        // Three seconds of frames are 75 MB, more than any socket buffer takes.
+        std::thread::sleep(Duration::from_secs(3));
+        let mut seqs = vec![before];
+        let begun = Instant::now();
+        while seqs.last().is_some_and(|&last| last < before + 150) {
+            seqs.extend(native.seqs());
+            assert!(begun.elapsed() < PATIENCE, "{seqs:?}");
+        }
+        let jumps = seqs
+            .windows(2)
+            .filter(|pair| pair[1] != pair[0] + 1)
+            .count();
+        assert!(
+            (1..=3).contains(&jumps),
+            "one gap, not a slow catching up: {seqs:?}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
     }
-    let jumps = seqs
-        .windows(2)
-        .filter(|pair| pair[1] != pair[0] + 1)
-        .count();
-    assert!(
-        (1..=3).contains(&jumps),
-        "one gap, not a slow catching up: {seqs:?}"
-    );
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        begun.elapsed()
-    );
 }
 
 #[test]
 fn the_end_is_said_within_two_seconds_also_with_stopped_viewers() {
-    let stage = Stage::with("--source pattern?bytes=500000 --size 640x480 --fps 50");
-    let stopped: Vec<_> = (0..5).map(|_| stage.native()).collect();
-    let mut native = stage.native();
-    let mut browser = patient(stage.http);
-    browser
-        .write_all(b"GET /live/main.mjpeg HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    let reader = std::thread::spawn(move || std::io::copy(&mut browser, &mut std::io::sink()));
-    let listener = std::thread::spawn(move || goodbye(&mut native));
-    std::thread::sleep(Duration::from_millis(500));
-    let took = stage.end();
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    assert_eq!(listener.join().unwrap(), GoodbyeCode::ShuttingDown);
-    assert!(reader.join().unwrap().is_ok());
-    drop(stopped);
+    for stage in Stage::with_each_driver("--source pattern?bytes=500000 --size 640x480 --fps 50") {
+        let stopped: Vec<_> = (0..5).map(|_| stage.native()).collect();
+        let mut native = stage.native();
+        let mut browser = patient(stage.http);
+        browser
+            .write_all(b"GET /live/main.mjpeg HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let reader = std::thread::spawn(move || std::io::copy(&mut browser, &mut std::io::sink()));
+        let listener = std::thread::spawn(move || goodbye(&mut native));
+        std::thread::sleep(Duration::from_millis(500));
+        let took = stage.end();
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert_eq!(listener.join().unwrap(), GoodbyeCode::ShuttingDown);
+        assert!(reader.join().unwrap().is_ok());
+        drop(stopped);
+    }
 }
 
 fn goodbye(native: &mut Native) -> GoodbyeCode {
@@ -130,35 +137,38 @@ fn goodbye(native: &mut Native) -> GoodbyeCode {
 
 #[test]
 fn readiness_follows_the_frames_and_viewers_are_counted() {
-    let stage = Stage::with("--source pattern --fps 20");
-    let mut native = stage.native();
-    native.seqs();
-    let get =
-        |path: &str| stage.http_says(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
-    for path in ["/healthz", "/readyz"] {
-        let answer = get(path);
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.contains("\nviewers 1\n"), "{answer}");
-    }
-    drop(native);
-    let begun = Instant::now();
-    while !get("/healthz").contains("\nviewers 0\n") {
-        assert!(begun.elapsed() < PATIENCE, "the viewer is still counted");
+    for stage in Stage::with_each_driver("--source pattern --fps 20") {
+        let mut native = stage.native();
+        native.seqs();
+        let get = |path: &str| {
+            stage.http_says(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        };
+        for path in ["/healthz", "/readyz"] {
+            let answer = get(path);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            assert!(answer.contains("\nviewers 1\n"), "{answer}");
+        }
+        drop(native);
+        let begun = Instant::now();
+        while !get("/healthz").contains("\nviewers 0\n") {
+            assert!(begun.elapsed() < PATIENCE, "the viewer is still counted");
+        }
     }
 }
 
 #[test]
 fn allowed_origins_are_told_to_browsers() {
-    let stage = Stage::with("--source pattern --allow-origin https://example.org");
-    let mut browser = patient(stage.http);
-    browser
-        .write_all(b"GET /live/main.mjpeg HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
-    let mut head = [0; 400];
-    browser.read_exact(&mut head).unwrap();
-    let line = "access-control-allow-origin: https://example.org\r\n";
-    assert!(String::from_utf8_lossy(&head).to_lowercase().contains(line));
-    stage.native().seqs();
-    let still = stage.http_says(b"GET /live/main.jpg HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(still.to_lowercase().contains(line));
+    for stage in Stage::with_each_driver("--source pattern --allow-origin https://example.org") {
+        let mut browser = patient(stage.http);
+        browser
+            .write_all(b"GET /live/main.mjpeg HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let mut head = [0; 400];
+        browser.read_exact(&mut head).unwrap();
+        let line = "access-control-allow-origin: https://example.org\r\n";
+        assert!(String::from_utf8_lossy(&head).to_lowercase().contains(line));
+        stage.native().seqs();
+        let still = stage.http_says(b"GET /live/main.jpg HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(still.to_lowercase().contains(line));
+    }
 }

@@ -1,0 +1,187 @@
+//! A viewer together with its connection's story: what both drivers do alike.
+//!
+//! Drivers differ in how they wait. Reading all a peer has said, writing what its viewer wants to
+//! send, and the one line about its life are the same and stand here.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Wake;
+
+use common::{Clock, Monotonic, SystemClock};
+use socket2::SockRef;
+use tracing::{debug, info, warn};
+
+use super::framing::MAX_SLICES;
+use super::viewer::{Reason, Viewer};
+use crate::channel::Attendance;
+
+/// Most bytes one viewer may send in one go; there is nothing that long to be said.
+const MAX_INPUT: usize = 256 << 10;
+/// Unsent bytes the kernel may hold per viewer before a connection counts as full. They are delay
+/// that `max_age` cannot see, so there should be few; below one typical frame they cost wake-ups.
+const UNSENT_BYTES: u32 = 128 << 10;
+
+/// A viewer on its way from the door to a driver.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Who is there.
+    pub guest: Guest,
+}
+
+impl Newcomer {
+    /// Sets the options every stream of frames has.
+    ///
+    /// # Errors
+    /// If the connection is already gone.
+    pub fn prepare(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.stream);
+        socket.set_tcp_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        Ok(())
+    }
+}
+
+/// Who is there, and since when.
+#[derive(Debug)]
+pub struct Guest {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// What it is sent.
+    pub viewer: Viewer,
+    attendance: Attendance,
+    since: Monotonic,
+}
+
+impl Guest {
+    /// A guest from now on.
+    #[must_use]
+    pub fn new(peer: SocketAddr, viewer: Viewer, attendance: Attendance) -> Self {
+        debug!(%peer, protocol = %viewer.protocol(), "viewer joined");
+        Self {
+            peer,
+            viewer,
+            attendance,
+            since: SystemClock.monotonic(),
+        }
+    }
+
+    /// Reads until the connection has no more to give, which edge-triggered readiness demands.
+    ///
+    /// # Errors
+    /// The reason to close the connection at once.
+    pub fn read(&mut self, mut stream: impl Read, scratch: &mut [u8]) -> Result<(), Reason> {
+        let mut total = 0;
+        loop {
+            match stream.read(scratch) {
+                Ok(0) => return Err(Reason::Left),
+                Ok(count) => {
+                    total += count;
+                    if total > MAX_INPUT {
+                        return Err(Reason::Floods);
+                    }
+                    self.viewer.receive(&scratch[..count], &SystemClock);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(reason_for(&error)),
+            }
+        }
+    }
+
+    /// Writes once what the viewer wants to send; false if the connection took less than all.
+    ///
+    /// # Errors
+    /// The reason to close the connection at once.
+    pub fn write(&mut self, mut stream: impl Write, now: Monotonic) -> Result<bool, Reason> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let filled = self.viewer.unsent(&mut slices);
+        let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+        match stream.write_vectored(&slices[..filled]) {
+            Ok(sent) => {
+                self.viewer.advance(sent, now);
+                Ok(sent == offered)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(reason_for(&error)),
+        }
+    }
+
+    /// The one line about a viewer's life, when it is over.
+    pub fn farewell(&self, reason: &Reason) {
+        let counters = self.viewer.counters();
+        info!(
+            peer = %self.peer,
+            protocol = %self.viewer.protocol(),
+            channel = self.attendance.channel().name,
+            sent = counters.sent,
+            skipped = counters.skipped,
+            bytes = counters.bytes,
+            age_p50 = ?counters.ages.quantile(0.5),
+            age_p99 = ?counters.ages.quantile(0.99),
+            seconds = SystemClock.monotonic().since(self.since).as_secs(),
+            %reason,
+            "viewer gone",
+        );
+    }
+}
+
+/// Tells how the other side hangs up from what is really an error.
+fn reason_for(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset => Reason::Left,
+        _ => Reason::Io(error.to_string()),
+    }
+}
+
+/// Where an event loop takes in viewers from other threads, and is woken by them.
+#[derive(Debug)]
+pub struct Gate {
+    newcomers: Mutex<Vec<Newcomer>>,
+    waker: mio::Waker,
+}
+
+impl Gate {
+    /// A gate to the loop that `waker` wakes.
+    #[must_use]
+    pub fn new(waker: mio::Waker) -> Self {
+        Self {
+            newcomers: Mutex::default(),
+            waker,
+        }
+    }
+
+    /// Hands a viewer to the loop.
+    pub fn push(self: &Arc<Self>, newcomer: Newcomer) {
+        self.newcomers().push(newcomer);
+        self.wake_by_ref();
+    }
+
+    /// All viewers handed in since the last call.
+    #[must_use]
+    pub fn take(&self) -> Vec<Newcomer> {
+        std::mem::take(&mut *self.newcomers())
+    }
+
+    fn newcomers(&self) -> MutexGuard<'_, Vec<Newcomer>> {
+        (self.newcomers.lock()).expect("no thread panics while holding this")
+    }
+}
+
+impl Wake for Gate {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Err(error) = self.waker.wake() {
+            warn!(%error, "event loop not woken");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The driver with a thread for each viewer: the model that `multiplex` is compared with.
+//!
+//! Each viewer's thread sends with blocking writes and sleeps in between. One more thread, the
+//! herald, is the only one the writer wakes: it wakes the viewers' threads for each payload, and
+//! the one whose peer has said something, so that pings are answered while a thread sleeps.
+
+use std::io::{self, Read};
+use std::net::{Shutdown as Close, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use common::{Clock, Shutdown, SystemClock};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::RecvFlags;
+use slab::Slab;
+use socket2::SockRef;
+use tracing::warn;
+
+use super::framing::Framer;
+use super::guest::{Gate, Guest, Newcomer};
+use super::viewer::{Next, Reason, STALL_LIMIT};
+use super::{FAREWELL, SCRATCH_BYTES, SWEEP};
+use crate::channel::Channel;
+
+const EVENTS: usize = 1024;
+const WAKE: Token = Token(usize::MAX);
+/// Deepest call is a log line; frames are not on the stack.
+const STACK_BYTES: usize = 128 << 10;
+/// A write that took longer has waited for the peer: before the next payload is chosen the thread
+/// then waits for room, so that the choice is not made too early.
+const PROMPT_WRITE: Duration = Duration::from_millis(5);
+
+/// Hands viewers to the herald. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Threads {
+    gate: Arc<Gate>,
+}
+
+impl Threads {
+    /// Has a thread started for a viewer.
+    pub fn adopt(&self, newcomer: Newcomer) {
+        self.gate.push(newcomer);
+    }
+}
+
+/// Starts the herald, which is woken by each payload of `channel` and ends on `shutdown`, after the
+/// viewers' threads.
+///
+/// # Errors
+/// When the system gives no thread or no readiness queue.
+pub fn start(channel: &Arc<Channel>, shutdown: &Shutdown) -> io::Result<(Threads, JoinHandle<()>)> {
+    let poll = Poll::new()?;
+    let gate = Arc::new(Gate::new(mio::Waker::new(poll.registry(), WAKE)?));
+    let mut herald = Herald {
+        poll,
+        gate: gate.clone(),
+        posts: Slab::new(),
+        framer: Arc::default(),
+        shutdown: shutdown.clone(),
+    };
+    let waker = Waker::from(gate.clone());
+    let channel = channel.clone();
+    let thread = thread::Builder::new()
+        .name("herald".to_owned())
+        .spawn(move || {
+            let registration = channel.ring.wake_by(waker.clone());
+            herald.shutdown.wake_by(&waker);
+            herald.run();
+            drop(registration);
+        })?;
+    Ok((Threads { gate }, thread))
+}
+
+/// A viewer's thread, seen from the herald.
+struct Post {
+    thread: JoinHandle<()>,
+    line: Arc<Line>,
+}
+
+/// What a viewer's thread and the herald share.
+struct Line {
+    stream: TcpStream,
+    has_input: AtomicBool,
+}
+
+struct Herald {
+    poll: Poll,
+    gate: Arc<Gate>,
+    posts: Slab<Post>,
+    framer: Arc<Mutex<Framer>>,
+    shutdown: Shutdown,
+}
+
+impl Herald {
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.shutdown.is_triggered() {
+            self.turn(&mut events, SWEEP);
+        }
+        self.farewell(&mut events);
+    }
+
+    fn turn(&mut self, events: &mut Events, timeout: Duration) {
+        match self.poll.poll(events, Some(timeout)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) => panic!("the readiness queue is broken: {error}"),
+        }
+        let mut is_woken = false;
+        for event in &*events {
+            let Token(key) = event.token();
+            if event.token() == WAKE {
+                is_woken = true;
+            } else if let Some(post) = self.posts.get(key) {
+                // Release: pairs with the Acquire in Desk::run.
+                post.line.has_input.store(true, Ordering::Release);
+                post.thread.thread().unpark();
+            }
+        }
+        if is_woken {
+            self.adopt_newcomers();
+            self.posts
+                .iter()
+                .for_each(|(_, post)| post.thread.thread().unpark());
+        }
+        self.clear_finished();
+    }
+
+    fn adopt_newcomers(&mut self) {
+        for newcomer in self.gate.take() {
+            let peer = newcomer.guest.peer;
+            if let Err(error) = self.adopt(newcomer) {
+                warn!(%peer, %error, "viewer not taken in");
+            }
+        }
+    }
+
+    fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
+        newcomer.prepare()?;
+        newcomer.stream.set_nonblocking(false)?;
+        newcomer.stream.set_write_timeout(Some(STALL_LIMIT))?;
+        let line = Arc::new(Line {
+            stream: newcomer.stream,
+            has_input: AtomicBool::new(false),
+        });
+        let desk = Desk {
+            guest: newcomer.guest,
+            line: line.clone(),
+            framer: self.framer.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        let entry = self.posts.vacant_entry();
+        let fd = line.stream.as_raw_fd();
+        (self.poll.registry()).register(
+            &mut SourceFd(&fd),
+            Token(entry.key()),
+            Interest::READABLE,
+        )?;
+        let thread = thread::Builder::new()
+            .name(format!("viewer-{}", entry.key()))
+            .stack_size(STACK_BYTES)
+            .spawn(move || desk.run())?;
+        entry.insert(Post { thread, line });
+        Ok(())
+    }
+
+    /// Forgets threads that have ended. Closing the last handle of a connection deregisters it.
+    fn clear_finished(&mut self) {
+        self.posts.retain(|_, post| !post.thread.is_finished());
+    }
+
+    /// Lets every thread finish what it has begun; cuts the connections of those that cannot.
+    fn farewell(&mut self, events: &mut Events) {
+        self.adopt_newcomers();
+        self.posts
+            .iter()
+            .for_each(|(_, post)| post.thread.thread().unpark());
+        let deadline = SystemClock.monotonic() + FAREWELL;
+        while !self.posts.is_empty() {
+            let left = deadline.since(SystemClock.monotonic());
+            if left.is_zero() {
+                break;
+            }
+            self.turn(events, left.min(Duration::from_millis(10)));
+        }
+        for post in self.posts.drain() {
+            // Fails only for a connection that is already gone; a blocked write ends with an error.
+            let _ = post.line.stream.shutdown(Close::Both);
+            post.thread.thread().unpark();
+            if post.thread.join().is_err() {
+                warn!("a viewer's thread panicked");
+            }
+        }
+    }
+}
+
+/// A viewer's thread, seen from inside.
+struct Desk {
+    guest: Guest,
+    line: Arc<Line>,
+    framer: Arc<Mutex<Framer>>,
+    shutdown: Shutdown,
+}
+
+impl Desk {
+    fn run(mut self) {
+        let reason = match self.serve() {
+            Ok(reason) | Err(reason) => reason,
+        };
+        if reason == Reason::Stalled {
+            // A stuck peer takes no GOODBYE either: what is queued is thrown away with a reset.
+            let _ = SockRef::from(&self.line.stream).set_linger(Some(Duration::ZERO));
+        }
+        self.guest.farewell(&reason);
+    }
+
+    fn serve(&mut self) -> Result<Reason, Reason> {
+        let mut is_slow = false;
+        loop {
+            // Acquire: pairs with the Release in Herald::turn.
+            if self.line.has_input.swap(false, Ordering::Acquire) {
+                self.guest
+                    .read(Glance(&self.line.stream), &mut [0; SCRATCH_BYTES])?;
+            }
+            if self.shutdown.is_triggered() {
+                self.guest.viewer.end(Reason::Ended);
+            }
+            if is_slow {
+                self.wait_for_room()?;
+            }
+            match self.next() {
+                Next::Send => is_slow = !self.write()?,
+                Next::Wait => thread::park_timeout(SWEEP),
+                Next::Close(reason) => return Ok(reason),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        let mut framer = self
+            .framer
+            .lock()
+            .expect("no thread panics while holding this");
+        self.guest.viewer.next(SystemClock.monotonic(), &mut framer)
+    }
+
+    /// Writes until the message is out; false if the peer made it wait.
+    fn write(&mut self) -> Result<bool, Reason> {
+        let begun = SystemClock.monotonic();
+        self.guest.write(&self.line.stream, begun)?;
+        let now = SystemClock.monotonic();
+        if self.guest.viewer.is_stalled(now) {
+            return Err(Reason::Stalled);
+        }
+        Ok(now.since(begun) < PROMPT_WRITE)
+    }
+
+    fn wait_for_room(&self) -> Result<(), Reason> {
+        let mut room = [PollFd::new(&self.line.stream, PollFlags::OUT)];
+        let timeout = rustix::time::Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        match rustix::event::poll(&mut room, Some(&timeout)) {
+            Ok(0) => Err(Reason::Stalled),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads what has arrived on a blocking connection, without waiting for more.
+struct Glance<'a>(&'a TcpStream);
+
+impl Read for Glance<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = rustix::net::recv(self.0, buffer, RecvFlags::DONTWAIT)?;
+        Ok(count)
+    }
+}
