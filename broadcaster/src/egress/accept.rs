@@ -134,6 +134,10 @@ impl Door {
                 let text = format!("this is the native port and that was no HELLO: {error}");
                 return refuse_tcp(stream, GoodbyeCode::Protocol, text).await;
             }
+            Ok(Err(ReadError::OutOfTurn)) => {
+                let text = "HELLO has to come first".to_owned();
+                return refuse_tcp(stream, GoodbyeCode::Protocol, text).await;
+            }
             Err(_) => {
                 let text = "no HELLO within 5 s".to_owned();
                 return refuse_tcp(stream, GoodbyeCode::Protocol, text).await;
@@ -219,6 +223,7 @@ async fn read_request(
 enum ReadError {
     Io(io::Error),
     Decode(DecodeError),
+    OutOfTurn,
 }
 
 async fn read_hello(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Hello, ReadError> {
@@ -230,10 +235,7 @@ async fn read_hello(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Hel
         }
         match Message::decode(buffer, Sender::Viewer) {
             Ok(Message::Hello(hello)) => return Ok(hello),
-            Ok(other) => {
-                let fault = common::wire::Fault::Head(format!("{other:?} before HELLO"));
-                return Err(ReadError::Decode(DecodeError::Invalid { at: 0, fault }));
-            }
+            Ok(_) => return Err(ReadError::OutOfTurn),
             Err(DecodeError::Incomplete { .. }) => {}
             Err(error) => return Err(ReadError::Decode(error)),
         }

@@ -26,7 +26,7 @@ use super::framing::{Framed, Framer, MAX_SLICES, Progress};
 
 /// A viewer that takes no byte for this long is closed.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
-/// Unsent control messages a viewer may cause; a peer that asks more without reading is closed.
+/// Answers that may wait to be sent to one viewer; a peer that asks more at once is closed.
 const MAX_CONTROL: usize = 32;
 
 /// Why a viewer ends. Goes into the log, and for some into a GOODBYE.
@@ -41,8 +41,8 @@ pub enum Reason {
     /// The peer sent what it must not send.
     #[error("sent bytes that are no message: {0}")]
     Protocol(#[from] DecodeError),
-    /// The peer asks faster than it reads.
-    #[error("asks without reading the answers")]
+    /// The peer asks faster than it can be answered.
+    #[error("asks too much at once")]
     Floods,
     /// The stream has ended.
     #[error("the channel ended")]
@@ -203,7 +203,7 @@ impl Viewer {
             return;
         }
         tcp::append(&mut self.inbox, bytes);
-        loop {
+        while self.ending.is_none() {
             match Message::decode(&mut self.inbox, Sender::Viewer) {
                 Ok(message) => self.react(message, clock),
                 Err(DecodeError::Incomplete { .. }) => return,
@@ -520,11 +520,12 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_asks_without_reading_is_closed() {
+    fn a_peer_that_asks_too_much_at_once_is_closed() {
         let mut bench = Bench::greeted(Protocol::Tcp);
         for _ in 0..=MAX_CONTROL {
             bench.say(&Message::Ping(Timestamp::default()));
         }
+        bench.say(&Message::Ping(Timestamp::default()));
         assert_eq!(bench.goodbye().code, GoodbyeCode::Protocol);
         assert_eq!(bench.next(), Next::Close(Reason::Floods));
     }

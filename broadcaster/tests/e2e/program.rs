@@ -2,18 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A child that is ended when the test is over, however that comes.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::stage::Running;
 
 fn command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broadcaster"));
@@ -36,19 +28,19 @@ fn complaint(line: &str) -> (String, Option<i32>) {
     (text, output.status.code())
 }
 
-fn start(command: &mut Command) -> (Program, Vec<String>) {
+fn start(command: &mut Command) -> (Running, Vec<String>) {
     let child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut program = Program(child.unwrap());
+    let mut program = Running(child.unwrap());
     let stdout = program.0.stdout.take().unwrap();
     let lines = BufReader::new(stdout).lines().take(4);
     let lines = lines.collect::<Result<_, _>>().unwrap();
     (program, lines)
 }
 
-fn signal(program: &Program, name: &str) {
+fn signal(program: &Running, name: &str) {
     let pid = program.0.id().to_string();
     let sent = Command::new("kill").args([name, &pid]).status().unwrap();
     assert!(sent.success());

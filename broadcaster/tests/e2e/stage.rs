@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Child;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,17 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A child that is ended when the test is over, however that comes.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Neither fails for a child that has not been waited for; otherwise there is nothing to do.
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 

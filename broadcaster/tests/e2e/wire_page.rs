@@ -3,7 +3,7 @@
 use super::clients::{are_installed, assert_consecutive, python, run_well, still_says};
 use super::stage::Stage;
 
-const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/wire.md"));
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../common/wire.md"));
 const MAX_LINES: usize = 30;
 const FRAMES: usize = 10;
 
