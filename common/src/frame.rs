@@ -271,6 +271,14 @@ impl Payload {
         self.frames.last()
     }
 
+    /// Encoded bytes of all frames together.
+    #[must_use]
+    pub fn data_bytes(&self) -> u64 {
+        (self.frames.iter())
+            .map(|frame| frame.data().len() as u64)
+            .sum()
+    }
+
     /// Whether a viewer who knows nothing yet can begin here.
     #[must_use]
     pub fn starts_with_key(&self) -> bool {

@@ -8,6 +8,7 @@
 //! rule about time can be tested by hand-set clocks.
 
 pub mod barcode;
+pub mod budget;
 pub mod clock;
 pub mod frame;
 pub mod jpeg;
@@ -18,6 +19,7 @@ pub mod wire;
 
 mod sync;
 
+pub use budget::Budget;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use frame::{Flags, Format, Frame, Head, Identity, Image, Monotonic, Payload, Timestamp};
 pub use shutdown::Shutdown;

@@ -9,6 +9,8 @@
 //!   payloads it missed and goes on at the newest key frame, the most useful thing left.
 //! * **A reader starts at the newest key frame already published**, so that a viewer who joins
 //!   sees a picture at once.
+//! * **A ring can be bounded in bytes too** ([`bounded`]): what is too much is let go, oldest first,
+//!   as if it had been overwritten; the newest payload always stays.
 //! * **After the writer has gone the rest is drained**, then the reader gets
 //!   [`RecvError::Closed`].
 //!
@@ -16,6 +18,7 @@
 //! [`Ring`] and poll ([`wait`]). A payload carries its own index, so a read checks itself: a slot
 //! that was overwritten under the reader's eyes is recognised by the index found in it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,16 +48,27 @@ use wait::{Bell, Registration};
 /// ```
 #[must_use]
 pub fn new(capacity: usize) -> (Publisher, Ring) {
+    bounded(capacity, u64::MAX)
+}
+
+/// A ring like [`new`] that holds at most `max_bytes` bytes of frames, or one payload if that alone
+/// has more.
+#[must_use]
+pub fn bounded(capacity: usize, max_bytes: u64) -> (Publisher, Ring) {
     let capacity = capacity.next_power_of_two().max(2);
     let shared = Arc::new(Shared {
         slots: (0..capacity).map(|_| Slot::new(None)).collect(),
         head: AtomicU64::new(0),
+        tail: AtomicU64::new(0),
         newest_key: AtomicU64::new(0),
         closed: AtomicBool::new(false),
         bell: Bell::new(),
     });
     let publisher = Publisher {
         shared: shared.clone(),
+        held: VecDeque::with_capacity(capacity),
+        held_bytes: 0,
+        max_bytes,
     };
     (publisher, Ring { shared })
 }
@@ -65,6 +79,8 @@ struct Shared {
     slots: Box<[Slot<Payload>]>,
     /// Payloads published so far; the index the next one must have.
     head: AtomicU64,
+    /// Payloads below this were let go because there were too many bytes.
+    tail: AtomicU64,
     /// One more than the index of the newest payload that starts with a key frame; 0: none yet.
     newest_key: AtomicU64,
     closed: AtomicBool,
@@ -92,11 +108,13 @@ impl Shared {
     fn newest_start(&self, head: u64) -> u64 {
         // Acquire: pairs with the Release in Publisher::publish. It may already tell of a payload
         // that `head` does not count yet: that one then comes next.
-        match self.newest_key.load(Ordering::Acquire) {
-            0 => head,
-            key if head > key - 1 + self.capacity() => head,
-            key => key - 1,
-        }
+        let Some(key) = self.newest_key.load(Ordering::Acquire).checked_sub(1) else {
+            return head;
+        };
+        // Acquire: pairs with the Release in Publisher::let_go.
+        let tail = self.tail.load(Ordering::Acquire);
+        let is_held = key >= tail && head <= key + self.capacity();
+        if is_held { key } else { head }
     }
 }
 
@@ -104,6 +122,10 @@ impl Shared {
 #[derive(Debug)]
 pub struct Publisher {
     shared: Arc<Shared>,
+    /// Bytes of each payload in the ring, oldest first, and their sum.
+    held: VecDeque<u64>,
+    held_bytes: u64,
+    max_bytes: u64,
 }
 
 impl Publisher {
@@ -117,6 +139,7 @@ impl Publisher {
         let index = shared.head.load(Ordering::Relaxed);
         assert_eq!(payload.index, index, "payload indices count up by one");
         let is_key = payload.starts_with_key();
+        let bytes = payload.data_bytes();
         shared.slot(index).store(Some(payload));
         if is_key {
             // Release: pairs with the Acquire in Shared::newest_start; the slot is filled.
@@ -124,7 +147,30 @@ impl Publisher {
         }
         // Release: pairs with the Acquire in Shared::head; the slot is filled.
         shared.head.store(index + 1, Ordering::Release);
-        shared.bell.ring();
+        self.hold(bytes);
+        self.let_go(index + 1);
+        self.shared.bell.ring();
+    }
+
+    /// Takes note of the payload that was just stored, and of the one it overwrote.
+    fn hold(&mut self, bytes: u64) {
+        if self.held.len() == self.shared.slots.len() {
+            self.held_bytes -= self.held.pop_front().unwrap_or(0);
+        }
+        self.held.push_back(bytes);
+        self.held_bytes += bytes;
+    }
+
+    /// Empties the oldest slots until the bytes are within their bound or one payload is left.
+    fn let_go(&mut self, head: u64) {
+        while self.held_bytes > self.max_bytes && self.held.len() > 1 {
+            let oldest = head - self.held.len() as u64;
+            // Release: pairs with the Acquire in Shared::newest_start. Told before it is done, so
+            // that a reader who finds the slot empty is not sent there again.
+            self.shared.tail.store(oldest + 1, Ordering::Release);
+            self.shared.slot(oldest).store(None);
+            self.held_bytes -= self.held.pop_front().unwrap_or(0);
+        }
     }
 }
 
@@ -210,14 +256,19 @@ impl Subscriber {
             return Err(RecvError::Lagged { skipped });
         }
         let payload = self.shared.slot(self.next).load();
-        let payload = payload.expect("slots below head are filled and never emptied");
-        if payload.index != self.next {
-            // Overwritten since the head was read, perhaps before the head tells of it.
-            let skipped = self.skip_to_newest(payload.index + 1);
-            return Err(RecvError::Lagged { skipped });
+        // Another index: overwritten since the head was read, perhaps before the head tells of it.
+        // None: let go because there were too many bytes.
+        let written = payload.as_ref().map_or(head, |payload| payload.index + 1);
+        match payload.filter(|payload| payload.index == self.next) {
+            Some(payload) => {
+                self.next += 1;
+                Ok(payload)
+            }
+            None => {
+                let skipped = self.skip_to_newest(written);
+                Err(RecvError::Lagged { skipped })
+            }
         }
-        self.next += 1;
-        Ok(payload)
     }
 
     fn skip_to_newest(&mut self, head: u64) -> u64 {
@@ -254,11 +305,14 @@ impl Subscribe for Subscriber {
 mod tests {
     use super::*;
     use crate::frame::{Flags, Format, Frame, Head, Identity, Monotonic, Timestamp};
-    use bytes::Bytes;
     use proptest::prelude::*;
     use std::thread;
 
     fn payload(index: u64, flags: Flags) -> Arc<Payload> {
+        sized_payload(index, flags, 1)
+    }
+
+    fn sized_payload(index: u64, flags: Flags, bytes: usize) -> Arc<Payload> {
         let head = Head {
             identity: Identity {
                 epoch: 1,
@@ -274,7 +328,7 @@ mod tests {
         Arc::new(Payload {
             index,
             published_at: Monotonic::default(),
-            frames: vec![Frame::new(head, Bytes::new())],
+            frames: vec![Frame::new(head, vec![0; bytes].into())],
         })
     }
 
@@ -316,6 +370,31 @@ mod tests {
         let lagged = reader.recv(Duration::ZERO);
         assert_eq!(lagged, Err(RecvError::Lagged { skipped: 8 }));
         assert_eq!(reader.recv(Duration::ZERO).unwrap().index, 8);
+    }
+
+    #[test]
+    fn too_many_bytes_are_let_go_oldest_first_but_never_the_newest() {
+        let (mut publisher, ring) = bounded(8, 100);
+        let mut reader = ring.subscribe();
+        for (index, bytes) in [(0, 40), (1, 40), (2, 40)] {
+            publisher.publish(sized_payload(index, Flags::KEY, bytes));
+        }
+        let lagged = reader.recv(Duration::ZERO);
+        assert_eq!(
+            lagged,
+            Err(RecvError::Lagged { skipped: 2 }),
+            "0 was let go"
+        );
+        publisher.publish(sized_payload(3, Flags::KEY, 1000));
+        publisher.publish(sized_payload(4, Flags::NONE, 10));
+        let lagged = reader.recv(Duration::ZERO);
+        assert_eq!(
+            lagged,
+            Err(RecvError::Lagged { skipped: 3 }),
+            "no key frame is left"
+        );
+        assert_eq!(reader.recv(Duration::ZERO), Err(RecvError::TimedOut));
+        assert_eq!(ring.newest().unwrap().index, 4);
     }
 
     #[test]
@@ -384,18 +463,24 @@ mod tests {
     /// The ring as a plain list: what it must do, without any of how.
     struct Model {
         capacity: u64,
+        /// Payloads of one byte each that may be held.
+        max_held: u64,
         keys: Vec<bool>,
         closed: bool,
         next: u64,
     }
 
     impl Model {
+        fn held(&self) -> u64 {
+            self.capacity.min(self.max_held)
+        }
+
         fn start(&self) -> u64 {
             let head = self.keys.len() as u64;
             let newest = self.keys.iter().rposition(|&key| key);
             newest
                 .map(|at| at as u64)
-                .filter(|&at| head - at <= self.capacity)
+                .filter(|&at| head - at <= self.held())
                 .unwrap_or(head)
         }
 
@@ -414,7 +499,7 @@ mod tests {
                     RecvError::TimedOut
                 });
             }
-            if head - self.next > self.capacity {
+            if head - self.next > self.held() {
                 let skipped = self.resume_newest();
                 return Err(RecvError::Lagged { skipped });
             }
@@ -446,15 +531,16 @@ mod tests {
             before in proptest::collection::vec(any::<bool>(), 0..12),
             steps in proptest::collection::vec(step(), 1..80),
             capacity in 1_usize..9,
+            max_held in 1_u64..12,
         ) {
-            let (publisher, ring) = new(capacity);
+            let (publisher, ring) = bounded(capacity, max_held);
             let mut publisher = Some(publisher);
             let flags = |key| if key { Flags::KEY } else { Flags::NONE };
             for (index, &key) in before.iter().enumerate() {
                 publisher.as_mut().unwrap().publish(payload(index as u64, flags(key)));
             }
             let mut model = Model {
-                capacity: ring.capacity() as u64, keys: before, closed: false, next: 0,
+                capacity: ring.capacity() as u64, max_held, keys: before, closed: false, next: 0,
             };
             model.next = model.start();
             let mut reader = ring.subscribe();

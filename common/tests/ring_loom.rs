@@ -19,6 +19,14 @@ use common::{
 use loom::thread;
 
 fn payload(index: u64) -> Arc<Payload> {
+    of_data(index, Bytes::new())
+}
+
+fn sized(index: u64) -> Arc<Payload> {
+    of_data(index, Bytes::from_static(b"x"))
+}
+
+fn of_data(index: u64, data: Bytes) -> Arc<Payload> {
     let head = Head {
         identity: Identity {
             epoch: 1,
@@ -34,7 +42,7 @@ fn payload(index: u64) -> Arc<Payload> {
     Arc::new(Payload {
         index,
         published_at: Monotonic::default(),
-        frames: vec![Frame::new(head, Bytes::new())],
+        frames: vec![Frame::new(head, data)],
     })
 }
 
@@ -56,6 +64,21 @@ fn read(reader: &mut ring::Subscriber, reads: u32) -> (u64, u64) {
     (received, skipped)
 }
 
+/// Reads all that is left after the writer has gone; returns received + skipped.
+fn drain(reader: &mut ring::Subscriber, mut received: u64, mut skipped: u64) -> u64 {
+    loop {
+        match reader.recv(Duration::ZERO) {
+            Ok(payload) => {
+                assert_eq!(payload.index, received + skipped);
+                received += 1;
+            }
+            Err(RecvError::Lagged { skipped: more }) => skipped += more,
+            Err(RecvError::Closed) => return received + skipped,
+            Err(RecvError::TimedOut) => panic!("the writer has gone"),
+        }
+    }
+}
+
 fn bounded(bound: usize) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(bound);
@@ -74,21 +97,7 @@ fn a_reader_beside_a_lapping_writer_never_loses_count() {
         });
         let (received, skipped) = read(&mut reader, 2);
         writer.join().expect("the writer ends");
-        let (more_received, more_skipped) = {
-            let mut totals = (received, skipped);
-            loop {
-                match reader.recv(Duration::ZERO) {
-                    Ok(payload) => {
-                        assert_eq!(payload.index, totals.0 + totals.1);
-                        totals.0 += 1;
-                    }
-                    Err(RecvError::Lagged { skipped }) => totals.1 += skipped,
-                    Err(RecvError::Closed) => break totals,
-                    Err(RecvError::TimedOut) => panic!("the writer has gone"),
-                }
-            }
-        };
-        assert_eq!(more_received + more_skipped, 3);
+        assert_eq!(drain(&mut reader, received, skipped), 3);
     });
 }
 
@@ -119,6 +128,21 @@ fn a_sleeping_reader_is_woken_by_a_payload_and_by_the_end() {
         assert_eq!(first.map(|payload| payload.index), Ok(0));
         assert_eq!(reader.recv(Duration::MAX), Err(RecvError::Closed));
         writer.join().expect("the writer ends");
+    });
+}
+
+#[test]
+fn a_reader_beside_a_writer_that_lets_go_never_loses_count() {
+    bounded(3).check(|| {
+        let (mut publisher, ring) = ring::bounded(2, 1);
+        let mut reader = ring.subscribe();
+        let writer = thread::spawn(move || {
+            publisher.publish(sized(0));
+            publisher.publish(sized(1));
+        });
+        let (received, skipped) = read(&mut reader, 2);
+        writer.join().expect("the writer ends");
+        assert_eq!(drain(&mut reader, received, skipped), 2);
     });
 }
 

@@ -20,6 +20,30 @@ fn a_native_viewer_gets_every_frame_from_the_newest_on() {
 }
 
 #[test]
+fn footage_is_looped_without_a_break() {
+    const FRAMES: usize = 100;
+    let footage = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/footage.mjpeg");
+    let stage = Stage::with(&format!("--source {footage} --fps 200 --max-age 10s"));
+    let mut native = stage.native();
+    let mut shown = Vec::new();
+    let mut next = None;
+    while shown.len() <= FRAMES {
+        let Message::Payload(frames) = native.next() else {
+            panic!("not a payload");
+        };
+        for frame in frames {
+            let head = frame.head;
+            assert!(next.is_none_or(|next| head.identity.seq == next));
+            next = Some(head.identity.seq + 1);
+            assert_eq!((head.width, head.height), (640, 360));
+            shown.push(frame.data().clone());
+        }
+    }
+    assert_eq!(shown[0], shown[FRAMES]);
+    assert_ne!(shown[0], shown[1]);
+}
+
+#[test]
 fn payloads_of_several_frames_arrive_whole() {
     for stage in Stage::with_each_driver("--source pattern --fps 200 --frames-per-payload 5") {
         let mut native = stage.native();
