@@ -1,1 +1,19 @@
-//! What the fan-out models cost. So far: the ring itself, in `benches/ring.rs`.
+//! What the fan-out models cost, measured on the machine at hand.
+//!
+//! ```text
+//! scenario ──► runner: starts a contender as a child, puts a load on it, samples it ──► result ──► table
+//!                      contender: the broadcaster with one of its drivers, or the bare loop
+//! ```
+//!
+//! Policy: only ratios within one run count. Contenders take turns within each round, each beside
+//! the bare loop of the same round; rounds are repeated and the median is given with its spread.
+//! Every cell is written down as soon as it is measured. Doubts stand beside the figures.
+
+pub mod args;
+pub mod bare;
+pub mod contender;
+pub mod load;
+pub mod result;
+pub mod runner;
+pub mod scenario;
+pub mod table;

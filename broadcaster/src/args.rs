@@ -70,6 +70,21 @@ pub struct Args {
     #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE", value_parser = humantime::parse_duration)]
     pub max_age: Option<Duration>,
 
+    /// Memory that frames may hold, in the ring and by slow viewers [default: 256MB]
+    ///
+    /// Above it newcomers are turned away for a while and the viewer that has stalled longest is
+    /// closed.
+    #[arg(long, value_name = "SIZE", env = "FRAMECAST_MEMORY_BUDGET")]
+    pub memory_budget: Option<String>,
+
+    /// Most viewers at once [default: what the limit of open files allows]
+    #[arg(long, value_name = "N", env = "FRAMECAST_MAX_VIEWERS")]
+    pub max_viewers: Option<usize>,
+
+    /// Most viewers at once from one address [default: no limit of its own]
+    #[arg(long, value_name = "N", env = "FRAMECAST_MAX_VIEWERS_PER_ADDRESS")]
+    pub max_viewers_per_address: Option<usize>,
+
     /// Origin whose pages may read the streams (* for any): sent as Access-Control-Allow-Origin
     #[arg(long, value_name = "ORIGIN", env = "FRAMECAST_ALLOW_ORIGIN")]
     pub allow_origin: Option<String>,

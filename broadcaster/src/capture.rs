@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Format, Identity, Image, Shutdown, Timestamp};
+use common::{Budget, Format, Identity, Image, Shutdown, Timestamp};
 use tracing::{error, info, warn};
 
 use crate::channel::Channel;
@@ -157,13 +157,16 @@ fn open_pattern(
 pub fn spawn(
     opened: Opened,
     channel: Arc<Channel>,
+    budget: Budget,
     payloader: Payloader<impl Publish + 'static>,
-    shutdown: Shutdown,
+    shutdown: &Shutdown,
 ) -> std::io::Result<JoinHandle<()>> {
     let name = format!("capture-{}", channel.name);
+    let shutdown = shutdown.clone();
     let mut capture = Capture {
         opened,
         channel,
+        budget,
         payloader,
         next_seq: 0,
     };
@@ -175,6 +178,7 @@ pub fn spawn(
 struct Capture<P> {
     opened: Opened,
     channel: Arc<Channel>,
+    budget: Budget,
     payloader: Payloader<P>,
     next_seq: u64,
 }
@@ -209,7 +213,7 @@ impl<P: Publish> Capture<P> {
         });
         // A picture that cannot be encoded leaves its gap: seq says what the camera saw.
         self.next_seq = identity.seq + 1;
-        match self.opened.encoder.encode(captured, identity) {
+        match self.opened.encoder.encode(captured, identity, &self.budget) {
             Ok(frame) => {
                 self.channel.counters.frames.fetch_add(1, Ordering::Relaxed);
                 self.payloader.push(frame);

@@ -1,7 +1,6 @@
 //! A channel: one stream, known by name to all who serve it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use common::ring::Ring;
@@ -54,41 +53,13 @@ impl Channel {
         let limit = (3 * self.interval).max(READY_AGE);
         self.freshness(now).is_some_and(|age| age <= limit)
     }
-
-    /// Counts a viewer for as long as the guard lives.
-    #[must_use]
-    pub fn count_viewer(self: Arc<Self>) -> Attendance {
-        self.counters.viewers.fetch_add(1, Ordering::Relaxed);
-        Attendance { channel: self }
-    }
-}
-
-/// One viewer, counted.
-#[derive(Debug)]
-pub struct Attendance {
-    channel: Arc<Channel>,
-}
-
-impl Attendance {
-    /// The channel that is watched.
-    #[must_use]
-    pub fn channel(&self) -> &Channel {
-        &self.channel
-    }
-}
-
-impl Drop for Attendance {
-    fn drop(&mut self) {
-        self.channel
-            .counters
-            .viewers
-            .fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use common::{Flags, Frame, Head, Identity, Payload, Timestamp, ring};
 

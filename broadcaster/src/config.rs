@@ -10,11 +10,15 @@ use common::{Frame, Payload};
 
 use crate::args::{Args, Driver, LogFormat};
 
+mod units;
+
 /// Widest and highest picture.
 const MAX_SIDE: u16 = 16_384;
 const MAX_FPS: f64 = 1_000.0;
 const MAX_RING: usize = 1 << 16;
 const MAX_WORKERS: usize = 256;
+/// Below this not even a few frames of a small camera fit.
+const MIN_BUDGET: u64 = 1_000_000;
 
 /// Everything the broadcaster needs to know.
 #[derive(Debug, Clone)]
@@ -29,6 +33,12 @@ pub struct Config {
     pub driver: DriverConfig,
     /// Payloads older than this are skipped for a viewer if there is a newer one.
     pub max_age: Duration,
+    /// Bytes that frames may hold.
+    pub memory_budget: u64,
+    /// Most viewers together; `None`: as many as there can be descriptors.
+    pub max_viewers: Option<usize>,
+    /// Most viewers from one address.
+    pub max_viewers_per_address: usize,
     /// Sent as `Access-Control-Allow-Origin` with streams and stills.
     pub allow_origin: Option<String>,
     /// What is logged, as a tracing filter.
@@ -138,6 +148,12 @@ impl Config {
                 return Err(Error::NotOpen { what, addr });
             }
         }
+        let budget = args.memory_budget.as_deref().unwrap_or("256MB");
+        let memory_budget = units::parse_bytes(budget).filter(|&bytes| bytes >= MIN_BUDGET);
+        let Some(memory_budget) = memory_budget else {
+            let right = format!("a size such as 256MB or 64MiB, at least {MIN_BUDGET} bytes");
+            return Err(wrong("--memory-budget", budget, right));
+        };
         let origin = args.allow_origin.as_deref().unwrap_or_default();
         if !origin.chars().all(|char| char.is_ascii_graphic()) {
             let right = "an origin like https://example.org, or *";
@@ -149,6 +165,9 @@ impl Config {
             tcp,
             driver: DriverConfig::from_args(&args)?,
             max_age: args.max_age.unwrap_or(Duration::from_millis(250)),
+            memory_budget,
+            max_viewers: args.max_viewers,
+            max_viewers_per_address: args.max_viewers_per_address.unwrap_or(usize::MAX),
             allow_origin: args.allow_origin,
             log: args.log.unwrap_or_else(|| "info".to_owned()),
             log_format: args.log_format.unwrap_or_default(),
@@ -316,6 +335,8 @@ mod tests {
             ("--fps NaN", "--fps NaN: above 0"),
             ("--quality 101", "--quality 101: from 1 to 100"),
             ("--workers 0", "--workers 0: from 1 to 256"),
+            ("--memory-budget lots", "a size such as 256MB"),
+            ("--memory-budget 10", "at least 1000000 bytes"),
             ("--driver threads --workers 2", "has no workers"),
             ("--channel Main", "--channel Main: a name of a-z"),
             ("--frames-per-payload 65", "from 1 to 64"),

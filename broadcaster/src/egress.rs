@@ -9,6 +9,7 @@
 //! that all viewers of a protocol share; a driver moves bytes between viewers and sockets.
 
 pub mod accept;
+pub mod admission;
 pub mod ages;
 pub mod framing;
 pub mod guest;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::Shutdown;
+use common::{Budget, Shutdown};
 
 use crate::channel::Channel;
 use crate::config::DriverConfig;
@@ -34,6 +35,8 @@ use threads::Threads;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long viewers may take to finish what was begun when the broadcaster ends.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// A viewer without progress for less than this is not held against the memory budget.
+const LEAST_STALL: Duration = Duration::from_millis(250);
 /// Bytes read from a viewer at once.
 const SCRATCH_BYTES: usize = 16 << 10;
 
@@ -65,23 +68,24 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// Starts the driver for the viewers of `channel`; it ends on `shutdown`. Returned with it are
-    /// the threads to join.
+    /// Starts the driver for the viewers of `channel`; it ends on `shutdown`. While `budget` is
+    /// exceeded it closes the viewer that has stalled longest. Returned are also the threads to join.
     ///
     /// # Errors
     /// When the system gives no thread or no readiness queue.
     pub fn start(
         config: DriverConfig,
         channel: &Arc<Channel>,
+        budget: &Budget,
         shutdown: &Shutdown,
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         match config {
             DriverConfig::Multiplex { workers } => {
-                let (driver, threads) = multiplex::start(workers, channel, shutdown)?;
+                let (driver, threads) = multiplex::start(workers, channel, budget, shutdown)?;
                 Ok((Self::Multiplex(driver), threads))
             }
             DriverConfig::Threads => {
-                let (driver, herald) = threads::start(channel, shutdown)?;
+                let (driver, herald) = threads::start(channel, budget, shutdown)?;
                 Ok((Self::Threads(driver), vec![herald]))
             }
         }

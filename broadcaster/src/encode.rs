@@ -5,7 +5,7 @@
 //! small, opaque bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use common::{Flags, Format, Frame, Head, Identity, Image, Timestamp};
+use common::{Budget, Flags, Format, Frame, Head, Identity, Image, Timestamp};
 use turbojpeg::{Compressor, Decompressor, PixelFormat, ScalingFactor, Subsamp};
 
 use crate::capture::{Captured, Picture};
@@ -106,11 +106,16 @@ impl Encoder {
         }
     }
 
-    /// A frame of this picture.
+    /// A frame of this picture, charged to `budget` for as long as anybody holds it.
     ///
     /// # Errors
     /// If it cannot be encoded or is larger than a frame may be.
-    pub fn encode(&mut self, captured: Captured, identity: Identity) -> Result<Frame, Error> {
+    pub fn encode(
+        &mut self,
+        captured: Captured,
+        identity: Identity,
+        budget: &Budget,
+    ) -> Result<Frame, Error> {
         let at = captured.captured_at;
         let (head, data) = match (captured.picture, self.shape) {
             (_, Shape::Opaque(bytes)) => {
@@ -138,7 +143,7 @@ impl Encoder {
         if data.len() > Frame::MAX_BYTES {
             return Err(Error::TooLarge { bytes: data.len() });
         }
-        Ok(Frame::new(head, data))
+        Ok(Frame::new(head, budget.charge(data)))
     }
 
     /// The image as JPEG.
@@ -252,7 +257,7 @@ mod tests {
             identity: None,
             picture: Picture::Raw(image.clone()),
         };
-        encoder.encode(captured, ID).unwrap()
+        encoder.encode(captured, ID, &Budget::new(0)).unwrap()
     }
 
     #[test]
@@ -293,7 +298,9 @@ mod tests {
                 data: vec![0; Frame::MAX_BYTES + 1].into(),
             },
         };
-        let refused = Encoder::new(80).unwrap().encode(captured, ID).unwrap_err();
+        let refused = (Encoder::new(80).unwrap())
+            .encode(captured, ID, &Budget::new(0))
+            .unwrap_err();
         assert!(refused.to_string().starts_with("16777217 bytes"));
     }
 

@@ -15,7 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::{Clock, Shutdown, SystemClock, ring};
+use common::{Budget, Clock, Shutdown, SystemClock, ring};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
@@ -24,12 +24,16 @@ use crate::capture::Opened;
 use crate::channel::{Channel, Counters};
 use crate::config::Config;
 use crate::egress::accept::{self, Door};
+use crate::egress::admission::{Admission, Limits};
 use crate::egress::pages::Pages;
 use crate::egress::{Driver, Protocol};
 use crate::fanout::Payloader;
 
 /// Connections the kernel keeps for the door while it is busy.
 const LISTEN_BACKLOG: u32 = 4096;
+
+/// Descriptors kept free for listeners, sources, handshakes and pages.
+const OWN_DESCRIPTORS: usize = 64;
 
 /// Why the broadcaster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,8 @@ pub struct Broadcaster {
     runtime: Runtime,
     http: TcpListener,
     tcp: TcpListener,
+    /// Descriptors left for viewers.
+    descriptors: usize,
 }
 
 impl Broadcaster {
@@ -91,7 +97,7 @@ impl Broadcaster {
     /// # Errors
     /// A source that cannot work, or an address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, Error> {
-        raise_descriptor_limit();
+        let descriptors = raise_descriptor_limit().saturating_sub(OWN_DESCRIPTORS);
         let opened = capture::open(&config.channel)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -108,6 +114,7 @@ impl Broadcaster {
             runtime,
             http,
             tcp,
+            descriptors,
         })
     }
 
@@ -144,7 +151,10 @@ impl Broadcaster {
     /// When the system gives no thread or no readiness queue.
     pub fn run(self, shutdown: &Shutdown) -> Result<(), Error> {
         let channel_config = &self.config.channel;
-        let (publisher, ring) = ring::new(channel_config.ring_capacity);
+        let budget = Budget::new(self.config.memory_budget);
+        // The other half is for viewers that hold frames the ring has let go of.
+        let ring_bytes = budget.limit() / 2;
+        let (publisher, ring) = ring::bounded(channel_config.ring_capacity, ring_bytes);
         let channel = Arc::new(Channel {
             name: channel_config.name.clone(),
             epoch: SystemClock.wall().as_nanos(),
@@ -153,11 +163,22 @@ impl Broadcaster {
             ring,
             counters: Counters::default(),
         });
-        let (driver, workers) = Driver::start(self.config.driver, &channel, shutdown)?;
+        let (driver, workers) = Driver::start(self.config.driver, &channel, &budget, shutdown)?;
         let payloader = Payloader::new(publisher, channel_config.frames_per_payload);
-        let capture = capture::spawn(self.opened, channel.clone(), payloader, shutdown.clone())?;
+        let capture = capture::spawn(
+            self.opened,
+            channel.clone(),
+            budget.clone(),
+            payloader,
+            shutdown,
+        )?;
         let allow_origin = self.config.allow_origin;
+        let limits = Limits {
+            viewers: self.config.max_viewers.unwrap_or(self.descriptors),
+            per_address: self.config.max_viewers_per_address,
+        };
         let door = Arc::new(Door {
+            admission: Arc::new(Admission::new(limits, budget)),
             pages: Pages::new(channel.clone(), allow_origin.as_deref()),
             channel,
             driver,
@@ -197,15 +218,22 @@ fn listen(what: &'static str, addr: SocketAddr) -> Result<TcpListener, Error> {
     bind().map_err(|error| Error::Bind { what, addr, error })
 }
 
-/// Every viewer is a descriptor, and the soft limit is often 1024.
-fn raise_descriptor_limit() {
+/// Every viewer is a descriptor, and the soft limit is often 1024. Returns the limit now in force.
+fn raise_descriptor_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: maximum,
         maximum,
     };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        warn!(%error, limit = current, "descriptor limit not raised");
-    }
+    let in_force = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        Err(error) => {
+            warn!(%error, limit = current, "descriptor limit not raised");
+            current
+        }
+    };
+    in_force
+        .and_then(|limit| limit.try_into().ok())
+        .unwrap_or(usize::MAX)
 }

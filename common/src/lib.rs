@@ -13,6 +13,8 @@ pub mod clock;
 pub mod frame;
 pub mod jpeg;
 pub mod ring;
+#[cfg(target_os = "linux")]
+pub mod sampler;
 pub mod shutdown;
 pub mod subscribe;
 pub mod wire;

@@ -9,7 +9,7 @@
 
 mod backoff;
 mod error;
-mod http;
+pub mod http;
 mod offset;
 mod socket;
 mod source;

@@ -1,7 +1,7 @@
 //! The door: takes connections, reads who wants what, and sends each to where it belongs.
 //!
 //! Streams become [`Viewer`]s and go to the driver; everything else over HTTP goes to the pages.
-//! Whoever does not say what it wants within [`HANDSHAKE_TIMEOUT`], or says it in a way nobody
+//! Whoever does not say what it wants within five seconds, or says it in a way nobody
 //! understands, gets one line of answer and is closed.
 
 use std::io;
@@ -9,27 +9,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use common::wire::tcp::{Goodbye, GoodbyeCode, Hello, Message, Sender, Welcome};
 use common::wire::{DecodeError, MAX_HEAD, mjpeg};
-use common::{Clock, Format, Shutdown, SystemClock};
+use common::{Clock, Format, Monotonic, Shutdown, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::admission::{Admission, Attendance, RETRY_AFTER};
 use super::guest::{Guest, Newcomer};
 use super::pages::{self, Pages};
 use super::viewer::{Terms, Viewer};
 use super::{Driver, Protocol};
 use crate::channel::Channel;
 
-mod request;
+pub mod request;
 
 use request::{Reply, Request, Route};
 
 /// How long a peer may take to say what it wants.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Peers that may be saying what they want, or be answered, at the same time.
+const MAX_HANDSHAKES: usize = 1024;
+/// A fault that goes on is logged once in this time.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 /// How long the door rests when the system has no descriptor left for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// After a refusal: how long, and for how many bytes, a peer's last words are read, so that
@@ -42,6 +48,8 @@ const LINGER_BYTES: usize = 256 << 10;
 pub struct Door {
     /// The stream there is.
     pub channel: Arc<Channel>,
+    /// Who may come in.
+    pub admission: Arc<Admission>,
     /// Who sends it.
     pub driver: Driver,
     /// What is not a stream.
@@ -54,6 +62,8 @@ pub struct Door {
 
 /// Serves one listener until `shutdown`. What is in progress then is dropped.
 pub async fn serve(listener: TcpListener, door: Arc<Door>, protocol: Protocol, shutdown: Shutdown) {
+    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let mut complaint = Complaint::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -61,14 +71,51 @@ pub async fn serve(listener: TcpListener, door: Arc<Door>, protocol: Protocol, s
         };
         match accepted {
             Ok((stream, peer)) => {
-                tokio::spawn(door.clone().welcome(stream, peer, protocol));
+                if let Ok(permit) = handshakes.clone().try_acquire_owned() {
+                    let welcome = door.clone().welcome(stream, peer, protocol);
+                    tokio::spawn(async {
+                        welcome.await;
+                        drop(permit);
+                    });
+                } else {
+                    turn_away(&stream, protocol);
+                    complaint.log("too many peers have not said what they want");
+                }
             }
+            // No descriptor is left, or the system is out of memory. Trying at once would spin.
             Err(error) => {
-                warn!(%error, "connection not accepted");
+                complaint.log(&format!("connection not accepted: {error}"));
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
         }
     }
+}
+
+/// The last thing complained about, so that a fault that goes on does not fill the log.
+#[derive(Debug, Default)]
+struct Complaint {
+    logged_at: Option<Monotonic>,
+}
+
+impl Complaint {
+    fn log(&mut self, text: &str) {
+        let now = SystemClock.monotonic();
+        if self.logged_at.is_none_or(|at| now.since(at) >= LOG_EVERY) {
+            self.logged_at = Some(now);
+            warn!("{text}");
+        }
+    }
+}
+
+/// Says, if that is possible without waiting, that there is no time to listen.
+fn turn_away(stream: &TcpStream, protocol: Protocol) {
+    let text = "too many peers at the door";
+    let answer = match protocol {
+        Protocol::Http => Reply::busy(text).encode(),
+        Protocol::Tcp => goodbye(GoodbyeCode::Busy, text.to_owned()),
+    };
+    // A peer that cannot be told is closed all the same.
+    let _ = stream.try_write(&answer);
 }
 
 impl Door {
@@ -104,7 +151,10 @@ impl Door {
                     max_age,
                     greeting: request::stream_head(self.allow_origin.as_deref()),
                 };
-                self.admit(stream, peer, terms, &[])
+                match self.admission.admit(peer.ip(), self.channel.clone()) {
+                    Ok(attendance) => self.seat(stream, Arrival { peer, attendance }, terms, &[]),
+                    Err(refusal) => self.refuse_http(stream, peer, &Reply::busy(refusal)).await,
+                }
             }
             Ok(Route::StreamHead) => {
                 let head = request::stream_head(self.allow_origin.as_deref());
@@ -153,6 +203,12 @@ impl Door {
             let text = format!("no channel {asked:?} here; there is: {there}");
             return refuse_tcp(stream, GoodbyeCode::UnknownChannel, text).await;
         }
+        let attendance = match self.admission.admit(peer.ip(), self.channel.clone()) {
+            Ok(attendance) => attendance,
+            Err(refusal) => {
+                return refuse_tcp(stream, GoodbyeCode::Busy, refusal.to_string()).await;
+            }
+        };
         let welcome = Message::Welcome(Welcome {
             version,
             feedback_every: self.feedback_every(),
@@ -163,7 +219,7 @@ impl Door {
             max_age: hello.max_age.unwrap_or(self.max_age),
             greeting: welcome.encode(),
         };
-        self.admit(stream, peer, terms, &buffer)
+        self.seat(stream, Arrival { peer, attendance }, terms, &buffer)
     }
 
     /// How often native viewers report, so that all of them together make at most 100 reports a
@@ -175,24 +231,31 @@ impl Door {
         (viewers * Duration::from_millis(10)).max(Duration::from_secs(1))
     }
 
-    /// Makes a viewer of the connection and hands it to the driver.
-    fn admit(
+    /// Makes a viewer of the connection and hands it to the driver. `early` is what the peer sent
+    /// behind its first words.
+    fn seat(
         &self,
         stream: TcpStream,
-        peer: SocketAddr,
+        arrival: Arrival,
         terms: Terms,
         early: &[u8],
     ) -> io::Result<()> {
         let subscriber = self.channel.ring.subscribe();
         let mut viewer = Viewer::new(terms, subscriber, SystemClock.monotonic());
         viewer.receive(early, &SystemClock);
-        let attendance = self.channel.clone().count_viewer();
         self.driver.adopt(Newcomer {
             stream: stream.into_std()?,
-            guest: Guest::new(peer, viewer, attendance),
+            guest: Guest::new(arrival.peer, viewer, arrival.attendance),
         });
         Ok(())
     }
+}
+
+/// Somebody who has a place.
+#[derive(Debug)]
+struct Arrival {
+    peer: SocketAddr,
+    attendance: Attendance,
 }
 
 /// Whether the stream can go over HTTP at all.
@@ -243,12 +306,20 @@ async fn read_hello(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Hel
 }
 
 async fn refuse_tcp(stream: TcpStream, code: GoodbyeCode, text: String) -> io::Result<()> {
-    let goodbye = Message::Goodbye(Goodbye {
+    say_and_close(stream, &goodbye(code, text)).await
+}
+
+fn goodbye(code: GoodbyeCode, text: String) -> Bytes {
+    let retry_after = match code {
+        GoodbyeCode::Busy => RETRY_AFTER,
+        _ => Duration::ZERO,
+    };
+    Message::Goodbye(Goodbye {
         code,
-        retry_after: Duration::ZERO,
+        retry_after,
         text,
-    });
-    say_and_close(stream, &goodbye.encode()).await
+    })
+    .encode()
 }
 
 /// Writes, says that this was all, and listens a little longer: closing a connection with unread

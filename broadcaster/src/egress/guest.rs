@@ -12,9 +12,9 @@ use common::{Clock, Monotonic, SystemClock};
 use socket2::SockRef;
 use tracing::{debug, info, warn};
 
+use super::admission::Attendance;
 use super::framing::MAX_SLICES;
 use super::viewer::{Reason, Viewer};
-use crate::channel::Attendance;
 
 /// Most bytes one viewer may send in one go; there is nothing that long to be said.
 const MAX_INPUT: usize = 256 << 10;

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::{Clock, Monotonic, Shutdown, SystemClock};
+use common::{Budget, Clock, Monotonic, Shutdown, SystemClock};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -21,7 +21,7 @@ use tracing::warn;
 use super::framing::Framer;
 use super::guest::{Gate, Guest, Newcomer};
 use super::viewer::{Next, Reason};
-use super::{FAREWELL, SCRATCH_BYTES, SWEEP};
+use super::{FAREWELL, LEAST_STALL, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channel;
 
 const EVENTS: usize = 1024;
@@ -49,11 +49,13 @@ struct Worker {
 pub fn start(
     count: usize,
     channel: &Arc<Channel>,
+    budget: &Budget,
     shutdown: &Shutdown,
 ) -> io::Result<(Multiplex, Vec<JoinHandle<()>>)> {
     let (mut workers, mut threads) = (Vec::new(), Vec::new());
     for number in 0..count {
-        let (worker, thread) = start_worker(number, channel.clone(), shutdown.clone())?;
+        let (worker, thread) =
+            start_worker(number, channel.clone(), budget.clone(), shutdown.clone())?;
         workers.push(worker);
         threads.push(thread);
     }
@@ -64,6 +66,7 @@ pub fn start(
 fn start_worker(
     number: usize,
     channel: Arc<Channel>,
+    budget: Budget,
     shutdown: Shutdown,
 ) -> io::Result<(Worker, JoinHandle<()>)> {
     let poll = Poll::new()?;
@@ -73,6 +76,7 @@ fn start_worker(
         poll,
         gate: gate.clone(),
         load: load.clone(),
+        budget,
         connections: Slab::new(),
         framer: Framer::default(),
         scratch: vec![0; SCRATCH_BYTES].into(),
@@ -112,6 +116,7 @@ struct EventLoop {
     poll: Poll,
     gate: Arc<Gate>,
     load: Arc<AtomicUsize>,
+    budget: Budget,
     connections: Slab<Connection>,
     framer: Framer,
     scratch: Box<[u8]>,
@@ -151,6 +156,9 @@ impl EventLoop {
         if is_woken {
             self.adopt_newcomers();
             self.pump_all();
+            if self.budget.is_exceeded() {
+                self.close_longest_stalled(SystemClock.monotonic());
+            }
         }
     }
 
@@ -212,11 +220,28 @@ impl EventLoop {
         };
         let stalled: Vec<_> = self.connections.iter().filter_map(stalled).collect();
         for key in stalled {
-            // A stuck peer takes no GOODBYE either: what is queued is thrown away with a reset.
-            let socket = SockRef::from(&self.connections[key].stream);
-            drop(socket.set_linger(Some(Duration::ZERO)));
-            self.close(key, &Reason::Stalled);
+            self.cut(key, &Reason::Stalled);
         }
+    }
+
+    /// Frees memory where that hurts least: one viewer for each payload published meanwhile.
+    fn close_longest_stalled(&mut self, now: Monotonic) {
+        let held = |(key, connection): (usize, &Connection)| {
+            let held_for = connection.guest.viewer.held_for(now)?;
+            (held_for >= LEAST_STALL).then_some((held_for, key))
+        };
+        if let Some((_, key)) = self.connections.iter().filter_map(held).max() {
+            self.cut(key, &Reason::Memory);
+        }
+    }
+
+    /// Closes a viewer that is stuck. It would take no GOODBYE either: what is queued is thrown
+    /// away with a reset.
+    fn cut(&mut self, key: usize, reason: &Reason) {
+        let socket = SockRef::from(&self.connections[key].stream);
+        // Without it the kernel would go on trying for a while, which is all that is lost.
+        drop(socket.set_linger(Some(Duration::ZERO)));
+        self.close(key, reason);
     }
 
     /// Lets every viewer finish what was begun and says goodbye, for at most [`FAREWELL`].

@@ -8,12 +8,12 @@ use std::io::{self, Read};
 use std::net::{Shutdown as Close, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use common::{Clock, Shutdown, SystemClock};
+use common::{Budget, Clock, Monotonic, Shutdown, SystemClock};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::{PollFd, PollFlags};
@@ -25,7 +25,7 @@ use tracing::warn;
 use super::framing::Framer;
 use super::guest::{Gate, Guest, Newcomer};
 use super::viewer::{Next, Reason, STALL_LIMIT};
-use super::{FAREWELL, SCRATCH_BYTES, SWEEP};
+use super::{FAREWELL, LEAST_STALL, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channel;
 
 const EVENTS: usize = 1024;
@@ -50,11 +50,15 @@ impl Threads {
 }
 
 /// Starts the herald, which is woken by each payload of `channel` and ends on `shutdown`, after the
-/// viewers' threads.
+/// viewers' threads. While `budget` is exceeded it cuts off the viewer that has stalled longest.
 ///
 /// # Errors
 /// When the system gives no thread or no readiness queue.
-pub fn start(channel: &Arc<Channel>, shutdown: &Shutdown) -> io::Result<(Threads, JoinHandle<()>)> {
+pub fn start(
+    channel: &Arc<Channel>,
+    budget: &Budget,
+    shutdown: &Shutdown,
+) -> io::Result<(Threads, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let gate = Arc::new(Gate::new(mio::Waker::new(poll.registry(), WAKE)?));
     let mut herald = Herald {
@@ -62,6 +66,7 @@ pub fn start(channel: &Arc<Channel>, shutdown: &Shutdown) -> io::Result<(Threads
         gate: gate.clone(),
         posts: Slab::new(),
         framer: Arc::default(),
+        budget: budget.clone(),
         shutdown: shutdown.clone(),
     };
     let waker = Waker::from(gate.clone());
@@ -87,6 +92,16 @@ struct Post {
 struct Line {
     stream: TcpStream,
     has_input: AtomicBool,
+    /// When the write that is going on was begun; `None` between writes.
+    writing_since: Mutex<Option<Monotonic>>,
+    /// Set by the herald when it has closed the connection to free memory.
+    is_cut: AtomicBool,
+}
+
+impl Line {
+    fn writing_since(&self) -> MutexGuard<'_, Option<Monotonic>> {
+        (self.writing_since.lock()).expect("no thread panics while holding this")
+    }
 }
 
 struct Herald {
@@ -94,6 +109,7 @@ struct Herald {
     gate: Arc<Gate>,
     posts: Slab<Post>,
     framer: Arc<Mutex<Framer>>,
+    budget: Budget,
     shutdown: Shutdown,
 }
 
@@ -125,6 +141,9 @@ impl Herald {
         }
         if is_woken {
             self.adopt_newcomers();
+            if self.budget.is_exceeded() {
+                self.cut_longest_stalled(SystemClock.monotonic());
+            }
             self.posts
                 .iter()
                 .for_each(|(_, post)| post.thread.thread().unpark());
@@ -148,6 +167,8 @@ impl Herald {
         let line = Arc::new(Line {
             stream: newcomer.stream,
             has_input: AtomicBool::new(false),
+            writing_since: Mutex::default(),
+            is_cut: AtomicBool::new(false),
         });
         let desk = Desk {
             guest: newcomer.guest,
@@ -168,6 +189,22 @@ impl Herald {
             .spawn(move || desk.run())?;
         entry.insert(Post { thread, line });
         Ok(())
+    }
+
+    /// Frees memory where that hurts least: one viewer for each payload published meanwhile.
+    fn cut_longest_stalled(&self, now: Monotonic) {
+        let is_at_work = |line: &&Arc<Line>| !line.is_cut.load(Ordering::Relaxed);
+        let held = |line: Arc<Line>| {
+            let since = (*line.writing_since())?;
+            (now.since(since) >= LEAST_STALL).then_some((since, line))
+        };
+        let lines = self.posts.iter().map(|(_, post)| &post.line);
+        let held = lines.filter(is_at_work).cloned().filter_map(held);
+        if let Some((_, line)) = held.min_by_key(|(since, _)| *since) {
+            line.is_cut.store(true, Ordering::Relaxed);
+            // Fails only for a connection that is already gone; the blocked write ends.
+            let _ = line.stream.shutdown(Close::Both);
+        }
     }
 
     /// Forgets threads that have ended. Closing the last handle of a connection deregisters it.
@@ -211,9 +248,10 @@ struct Desk {
 impl Desk {
     fn run(mut self) {
         let reason = match self.serve() {
+            _ if self.line.is_cut.load(Ordering::Relaxed) => Reason::Memory,
             Ok(reason) | Err(reason) => reason,
         };
-        if reason == Reason::Stalled {
+        if matches!(reason, Reason::Stalled | Reason::Memory) {
             // A stuck peer takes no GOODBYE either: what is queued is thrown away with a reset.
             let _ = SockRef::from(&self.line.stream).set_linger(Some(Duration::ZERO));
         }
@@ -253,7 +291,10 @@ impl Desk {
     /// Writes until the message is out; false if the peer made it wait.
     fn write(&mut self) -> Result<bool, Reason> {
         let begun = SystemClock.monotonic();
-        self.guest.write(&self.line.stream, begun)?;
+        *self.line.writing_since() = Some(begun);
+        let outcome = self.guest.write(&self.line.stream, begun);
+        *self.line.writing_since() = None;
+        outcome?;
         let now = SystemClock.monotonic();
         if self.guest.viewer.is_stalled(now) {
             return Err(Reason::Stalled);

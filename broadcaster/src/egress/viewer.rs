@@ -44,6 +44,9 @@ pub enum Reason {
     /// The peer asks faster than it can be answered.
     #[error("asks too much at once")]
     Floods,
+    /// The memory budget is exceeded, and this viewer has held its frame for longest.
+    #[error("held a frame for longest while the memory budget was exceeded")]
+    Memory,
     /// The stream has ended.
     #[error("the channel ended")]
     Ended,
@@ -255,6 +258,14 @@ impl Viewer {
         self.sending.is_some() && now.since(self.progressed_at) >= STALL_LIMIT
     }
 
+    /// How long the viewer has held a begun payload without progress, if it holds one.
+    #[must_use]
+    pub fn held_for(&self, now: Monotonic) -> Option<Duration> {
+        let sending = self.sending.as_ref()?;
+        sending.payload.as_ref()?;
+        Some(now.since(self.progressed_at))
+    }
+
     /// Takes back a payload chosen earlier if no byte of it is out and it has grown too old.
     fn drop_stale(&mut self, now: Monotonic) {
         let unbegun = self
@@ -291,7 +302,7 @@ impl Viewer {
 fn goodbye(reason: &Reason) -> Message {
     let code = match reason {
         Reason::Protocol(_) | Reason::Floods => GoodbyeCode::Protocol,
-        Reason::Stalled => GoodbyeCode::Busy,
+        Reason::Stalled | Reason::Memory => GoodbyeCode::Busy,
         Reason::Left | Reason::Ended | Reason::Io(_) => GoodbyeCode::ShuttingDown,
     };
     Message::Goodbye(Goodbye {

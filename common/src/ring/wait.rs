@@ -1,6 +1,6 @@
 //! How readers learn that something was published: sleeping threads and event loops.
 //!
-//! Both hang on one [`Bell`]. Event loops register a [`Waker`] and are called from the writer's
+//! Both hang on one bell. Event loops register a [`Waker`] and are called from the writer's
 //! thread, so a waker must be cheap and must not block (write an eventfd, no more). Sleeping
 //! threads share one futex word: waking them all is one system call, made only if one sleeps.
 

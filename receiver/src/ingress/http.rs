@@ -3,8 +3,8 @@
 //! Plain HTTP/1.1, one request a connection. Understood because servers send it: redirects, chunked
 //! coding, HTTP/1.0 answers. Kept out: TLS, proxies, cookies, digest authentication.
 
-mod chunked;
-mod head;
+pub mod chunked;
+pub mod head;
 mod numbering;
 
 use std::time::Duration;

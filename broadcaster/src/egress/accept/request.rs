@@ -7,21 +7,25 @@ use common::wire::mjpeg;
 
 use super::is_http_stream;
 use crate::channel::Channel;
+use crate::egress::admission::RETRY_AFTER;
 
 const MAX_HEADERS: usize = 64;
 
 /// The part of a request head that decides where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+pub struct Request {
     method: String,
     target: String,
 }
 
 /// Where a request belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
+pub enum Route {
     /// The stream, to the end.
-    Stream { max_age: Duration },
+    Stream {
+        /// Payloads older than this are skipped if there is a newer one.
+        max_age: Duration,
+    },
     /// Only the head of the stream's response.
     StreamHead,
     /// Everything else.
@@ -30,14 +34,19 @@ pub(super) enum Route {
 
 /// A short answer after which the connection is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) text: String,
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong and what would be right, one line without its end.
+    pub text: String,
 }
 
 impl Request {
     /// The request at the front of `head`, `None` while it is not whole.
-    pub(super) fn parse(head: &[u8]) -> Result<Option<Self>, Reply> {
+    ///
+    /// # Errors
+    /// The answer to what cannot become a request.
+    pub fn parse(head: &[u8]) -> Result<Option<Self>, Reply> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
@@ -53,7 +62,11 @@ impl Request {
         }
     }
 
-    pub(super) fn route(&self, channel: &Channel, max_age: Duration) -> Result<Route, Reply> {
+    /// Where this belongs, for a door to `channel`; `max_age` holds for viewers who do not say.
+    ///
+    /// # Errors
+    /// The answer to who asks for a stream that there is not.
+    pub fn route(&self, channel: &Channel, max_age: Duration) -> Result<Route, Reply> {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let Some(name) = path
             .strip_prefix("/live/")
@@ -99,12 +112,21 @@ fn max_age_in(query: &str) -> Result<Option<Duration>, Reply> {
 }
 
 impl Reply {
-    pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
+    /// An answer.
+    #[must_use]
+    pub fn new(status: u16, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { status, text }
     }
 
-    pub(super) fn encode(&self) -> Bytes {
+    /// No place for now; come back.
+    pub(super) fn busy(reason: impl ToString) -> Self {
+        Self::new(503, reason.to_string())
+    }
+
+    /// The whole response, which says that the connection closes behind it.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
         let Self { status, text } = self;
         let name = match status {
             400 => "Bad Request",
@@ -112,17 +134,18 @@ impl Reply {
             405 => "Method Not Allowed",
             406 => "Not Acceptable",
             408 => "Request Timeout",
+            503 => "Service Unavailable",
             _ => "Request Header Fields Too Large",
         };
-        let allow = if *status == 405 {
-            "Allow: GET, HEAD\r\n"
-        } else {
-            ""
+        let extra = match status {
+            405 => "Allow: GET, HEAD\r\n".to_owned(),
+            503 => format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs()),
+            _ => String::new(),
         };
         let length = text.len() + 1;
         let answer = format!(
             "HTTP/1.1 {status} {name}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\n{allow}Cache-Control: no-store\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n{extra}Cache-Control: no-store\r\nConnection: close\r\n\
              \r\n{text}\n"
         );
         answer.into()

@@ -10,18 +10,21 @@ const MAX_LINE: usize = 256;
 
 /// Why this is not chunked coding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
+    /// A chunk whose size is no hexadecimal number of 64 bits.
     #[error("chunk size {0:?} is not a number")]
     Size(String),
+    /// A line above its bound.
     #[error("a line of more than {MAX_LINE} bytes between chunks")]
     Line,
+    /// More data than the chunk announced.
     #[error("a chunk is not followed by a line end")]
     End,
 }
 
 /// Takes chunks apart.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     state: State,
 }
 
@@ -39,11 +42,10 @@ enum State {
 impl Decoder {
     /// Moves all data in `input` behind what is in `output`; what is left in `input` is the
     /// beginning of something that needs more bytes.
-    pub(super) fn decode(
-        &mut self,
-        input: &mut BytesMut,
-        output: &mut BytesMut,
-    ) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// What can never become chunks; the data before it is in `output`.
+    pub fn decode(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Error> {
         while !input.is_empty() {
             match self.state {
                 State::Size => {
@@ -69,7 +71,8 @@ impl Decoder {
     }
 
     /// Whether the last chunk was seen.
-    pub(super) fn is_ended(&self) -> bool {
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
 }

@@ -72,19 +72,25 @@ fn base64(bytes: &[u8]) -> String {
 
 /// What a response head says, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) content_type: String,
-    pub(super) location: Option<String>,
-    /// Zero if there is none, or if it is a date.
-    pub(super) retry_after: Duration,
-    pub(super) coding: Coding,
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Content-Type`, empty if there is none.
+    pub content_type: String,
+    /// `Location`: where a redirect leads.
+    pub location: Option<String>,
+    /// `Retry-After` in whole seconds; zero if there is none, or if it is a date.
+    pub retry_after: Duration,
+    /// How the body is sent.
+    pub coding: Coding,
 }
 
 /// How the body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub enum Coding {
+    /// As it is, to the end of the connection.
     Plain,
+    /// In chunks, RFC 9112, section 7.1.
     Chunked,
 }
 
@@ -93,7 +99,7 @@ impl Response {
     ///
     /// # Errors
     /// `Wire(Incomplete)` until the whole head is there, `Head` if it cannot become one.
-    pub(super) fn take(buffer: &mut BytesMut) -> Result<Self, Error> {
+    pub fn take(buffer: &mut BytesMut) -> Result<Self, Error> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Response::new(&mut headers);
         match parsed.parse(&buffer[..buffer.len().min(MAX_HEAD)]) {

@@ -1,0 +1,98 @@
+//! What was typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::load::Protocol;
+
+/// Measures what Framecast's fan-out models cost on this machine.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say which scenarios there are
+    List,
+    /// Run scenarios; results go to a folder as JSON and as a table
+    Run(Run),
+    /// Put viewers on any server and say what they get
+    Load(Load),
+    /// Serve frames with the least a server can do: what everything is measured against
+    Bare(Bare),
+}
+
+/// Which scenarios, and how.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Which scenarios; see `benchmarks list`
+    #[arg(required = true)]
+    pub scenarios: Vec<String>,
+    /// One short round of everything: to see that it works, not for quoting
+    #[arg(long)]
+    pub quick: bool,
+    /// Rounds in which the contenders take turns [default: 3]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: Option<u32>,
+    /// Folder for results
+    #[arg(long, value_name = "DIR", default_value = "benchmarks/results")]
+    pub out: PathBuf,
+}
+
+/// A load by hand.
+#[derive(Debug, clap::Args)]
+pub struct Load {
+    /// tcp://HOST:PORT[/CHANNEL] or http://HOST:PORT/PATH
+    pub url: String,
+    /// How many viewers
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub viewers: usize,
+    /// How long they are watched
+    #[arg(long, default_value = "10s", value_name = "D", value_parser = humantime::parse_duration)]
+    pub duration: Duration,
+    /// One JSON object instead of lines for people
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A bare loop by hand.
+#[derive(Debug, clap::Args)]
+pub struct Bare {
+    /// How frames are wrapped
+    #[arg(long, default_value = "http")]
+    pub protocol: Protocol,
+    /// Data bytes of a frame
+    #[arg(long, default_value_t = 90_000, value_name = "N")]
+    pub bytes: usize,
+    /// Frames a second
+    #[arg(long, default_value_t = 30.0, value_name = "N")]
+    pub fps: f64,
+}
+
+impl ValueEnum for Protocol {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Tcp, Self::Http]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+        }))
+    }
+}
+
+impl Args {
+    /// What this process was started with. Ends the process after `--help` or a typing error.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::parse()
+    }
+}

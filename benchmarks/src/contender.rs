@@ -1,0 +1,190 @@
+//! Servers under test: real programs, started as children on free ports, ended by their id.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use common::sampler::{Sample, Sampler};
+use common::{Clock, SystemClock};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+use crate::load::{Protocol, Target};
+
+/// How long a server may take to end after it was told.
+const ENDING: Duration = Duration::from_secs(5);
+/// Lines a server prints before its address, at most.
+const MAX_LINES: usize = 16;
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contender {
+    /// The bare loop.
+    Bare,
+    /// The broadcaster, event loops.
+    Multiplex,
+    /// The broadcaster, a thread for each viewer.
+    Threads,
+}
+
+/// What is asked of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// How frames leave.
+    pub protocol: Protocol,
+    /// How many watch.
+    pub viewers: usize,
+    /// Bytes of a frame.
+    pub bytes: usize,
+    /// Frames a second.
+    pub fps: u32,
+    /// Frames handed on together.
+    pub frames_per_payload: usize,
+}
+
+/// Why a server is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program cannot be started.
+    #[error("{}: {error}; build all programs first: cargo build --release", program.display())]
+    Start {
+        /// Which program.
+        program: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It ended, or printed no address.
+    #[error("{} did not say where it listens", program.display())]
+    Silent {
+        /// Which program.
+        program: PathBuf,
+    },
+    /// It cannot be sampled.
+    #[error("not sampled: {0}")]
+    Sample(#[from] common::sampler::Error),
+}
+
+/// A running server. Ended when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    sampler: Sampler,
+    /// Where viewers connect.
+    pub target: Target,
+}
+
+impl Contender {
+    /// The name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare loop",
+            Self::Multiplex => "multiplex",
+            Self::Threads => "threads",
+        }
+    }
+
+    fn command(self, workload: &Workload) -> Command {
+        let Workload { bytes, fps, .. } = workload;
+        let line = match self {
+            Self::Bare => {
+                let protocol = match workload.protocol {
+                    Protocol::Tcp => "tcp",
+                    Protocol::Http => "http",
+                };
+                let fps = fps.to_string();
+                format!("benchmarks bare --protocol {protocol} --bytes {bytes} --fps {fps}")
+            }
+            Self::Multiplex | Self::Threads => {
+                // The smallest pattern with a bar code: what is measured is the way out, and
+                // encoding should not be part of it.
+                let driver = self.name();
+                let count = workload.frames_per_payload;
+                format!(
+                    "broadcaster --source pattern?bytes={bytes} --size 96x64 --fps {fps} \
+                     --driver {driver} --frames-per-payload {count} --log error \
+                     --http 127.0.0.1:0 --tcp 127.0.0.1:0"
+                )
+            }
+        };
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(sibling(words.next().unwrap_or_default()));
+        command.args(words);
+        command
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// If it does not start or does not say where it listens.
+    pub fn start(self, workload: &Workload) -> Result<Server, Error> {
+        let mut command = self.command(workload);
+        let program = PathBuf::from(command.get_program());
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => return Err(Error::Start { program, error }),
+        };
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let prefix = match workload.protocol {
+            Protocol::Tcp => "native  ",
+            Protocol::Http => "stream  ",
+        };
+        let mut lines = BufReader::new(stdout)
+            .lines()
+            .take(MAX_LINES)
+            .map_while(Result::ok);
+        let url = lines.find_map(|line| line.strip_prefix(prefix).map(str::to_owned));
+        let target = url.and_then(|url| Target::parse(&url).ok());
+        let Some(target) = target else {
+            end(&mut child);
+            return Err(Error::Silent { program });
+        };
+        let sampler = Sampler::new(child.id())?;
+        Ok(Server {
+            child,
+            sampler,
+            target,
+        })
+    }
+}
+
+impl Server {
+    /// What it has used up to now.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn sample(&mut self) -> Result<Sample, Error> {
+        Ok(self.sampler.sample(&SystemClock)?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn end(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // Fails only if it has ended already.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = SystemClock.monotonic() + ENDING;
+    while SystemClock.monotonic() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// A program in the folder of this one.
+fn sibling(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name(name)
+}

@@ -1,0 +1,326 @@
+//! A crowd of viewers in one process, cheap enough not to be the bottleneck.
+//!
+//! Most of them ([`crowd`]) never look at what they get: the kernel throws it away and only the
+//! bytes are counted. A few ([`sample`]) parse every frame and say how many there were, how large
+//! they are on the wire and how old at arrival. Together that gives what each viewer was delivered.
+//! The same crowd watches the broadcaster, the bare loop, and any other MJPEG server.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::wire::tcp::{Hello, Message, VERSION};
+use common::{Clock, Monotonic, Shutdown, SystemClock};
+
+pub mod crowd;
+pub mod sample;
+
+use crowd::Crowd;
+use sample::Samples;
+
+/// Viewers of every load that parse what they get.
+pub const SAMPLES: usize = 8;
+
+/// What viewers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The native protocol.
+    Tcp,
+    /// Motion JPEG over HTTP.
+    Http,
+}
+
+/// What to watch.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Where it is.
+    pub addr: SocketAddr,
+    /// Path and query over HTTP, channel over tcp.
+    pub path: String,
+}
+
+/// Why there is no load.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address that is none.
+    #[error("{0}: right would be tcp://HOST:PORT[/CHANNEL] or http://HOST:PORT/PATH")]
+    Url(String),
+    /// A connection that was not made.
+    #[error("viewer {number} of {count} not connected to {addr}: {error}")]
+    Connect {
+        /// Which viewer, from 1.
+        number: usize,
+        /// How many there should be.
+        count: usize,
+        /// Where to.
+        addr: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system gives no thread or no readiness queue.
+    #[error("no load: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Target {
+    /// Reads `tcp://…` or `http://…`.
+    ///
+    /// # Errors
+    /// Anything else, or a name without an address.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let wrong = || Error::Url(url.to_owned());
+        let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (protocol, path) = match scheme {
+            "tcp" => (Protocol::Tcp, path.to_owned()),
+            "http" => (Protocol::Http, format!("/{path}")),
+            _ => return Err(wrong()),
+        };
+        let mut addrs = host.to_socket_addrs().map_err(|_| wrong())?;
+        let addr = addrs.next().ok_or_else(wrong)?;
+        Ok(Self {
+            protocol,
+            addr,
+            path,
+        })
+    }
+
+    /// Connects one viewer and says what it wants.
+    fn connect(&self) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.addr)?;
+        let request = match self.protocol {
+            Protocol::Tcp => Message::Hello(Hello {
+                min_version: VERSION,
+                max_version: VERSION,
+                max_age: None,
+                channel: self.path.clone(),
+            })
+            .encode()
+            .to_vec(),
+            Protocol::Http => {
+                let (path, addr) = (&self.path, self.addr);
+                format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").into_bytes()
+            }
+        };
+        stream.write_all(&request)?;
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    }
+}
+
+/// Viewers at work, until dropped.
+#[derive(Debug)]
+pub struct Load {
+    crowd: Crowd,
+    samples: Samples,
+    shutdown: Shutdown,
+}
+
+/// What a load had received at one moment, counted from its beginning.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    at: Monotonic,
+    crowd: Vec<u64>,
+    samples: sample::Totals,
+}
+
+/// What a load received between two moments.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Figures {
+    /// Viewers of both kinds.
+    pub viewers: usize,
+    /// Length of the window.
+    pub seconds: f64,
+    /// Frames published in the window, as the samples saw them numbered.
+    pub published: u64,
+    /// Whole frames at the viewers ÷ (published × viewers), 0 to 1.
+    pub delivered: f64,
+    /// The same for the viewer that got least.
+    pub delivered_least: f64,
+    /// Bytes of one frame on the wire.
+    pub wire_bytes: f64,
+    /// Age at arrival at the samples: median, 99th percentile, largest.
+    pub age_p50_ms: f64,
+    /// See `age_p50_ms`.
+    pub age_p99_ms: f64,
+    /// See `age_p50_ms`.
+    pub age_max_ms: f64,
+    /// Connections that ended during the window.
+    pub lost: u64,
+}
+
+impl Load {
+    /// Connects `viewers` viewers, of whom the first [`SAMPLES`] parse.
+    ///
+    /// # Errors
+    /// If one of them cannot be connected, or the system gives no thread.
+    pub fn start(target: &Target, viewers: usize) -> Result<Self, Error> {
+        let mut streams = Vec::with_capacity(viewers);
+        for number in 1..=viewers {
+            streams.push(target.connect().map_err(|error| Error::Connect {
+                number,
+                count: viewers,
+                addr: target.addr,
+                error,
+            })?);
+        }
+        let crowd = streams.split_off(SAMPLES.min(viewers));
+        let shutdown = Shutdown::default();
+        Ok(Self {
+            samples: Samples::start(streams, target.protocol, &shutdown)?,
+            crowd: Crowd::start(crowd, &shutdown)?,
+            shutdown,
+        })
+    }
+
+    /// What has been received up to now. Ages are counted from the last mark on.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            at: SystemClock.monotonic(),
+            crowd: self.crowd.bytes(),
+            samples: self.samples.totals(),
+        }
+    }
+
+    /// Watches for `window`; `at_edges` is called at its begin and at its end.
+    pub fn watch<T>(&self, window: Duration, mut at_edges: impl FnMut() -> T) -> (Figures, T, T) {
+        let (from, first) = (self.mark(), at_edges());
+        // Nothing triggers it while the load is borrowed: this is a sleep.
+        let _ = self.shutdown.wait(window);
+        let (to, last) = (self.mark(), at_edges());
+        (Figures::between(&from, &to), first, last)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+        self.crowd.join();
+        self.samples.join();
+    }
+}
+
+impl Figures {
+    #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+    fn between(from: &Mark, to: &Mark) -> Self {
+        let published = to
+            .samples
+            .newest_seq
+            .saturating_sub(from.samples.newest_seq);
+        let sampled = to.samples.frames - from.samples.frames;
+        let wire_bytes = (to.samples.bytes - from.samples.bytes) as f64 / sampled.max(1) as f64;
+        let expected = published.max(1) as f64;
+        let of_crowd = (from.crowd.iter().zip(&to.crowd))
+            .map(|(from, to)| (to - from) as f64 / wire_bytes.max(1.0) / expected);
+        let of_samples = (from.samples.each.iter().zip(&to.samples.each))
+            .map(|(from, to)| (to - from) as f64 / expected);
+        let shares: Vec<f64> = of_samples.chain(of_crowd).collect();
+        let ages = &to.samples.ages;
+        let ms = |micros: u64| micros as f64 / 1e3;
+        Self {
+            viewers: shares.len(),
+            seconds: to.at.since(from.at).as_secs_f64(),
+            published,
+            delivered: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
+            delivered_least: shares.iter().copied().fold(f64::INFINITY, f64::min),
+            wire_bytes,
+            age_p50_ms: ms(ages.value_at_quantile(0.5)),
+            age_p99_ms: ms(ages.value_at_quantile(0.99)),
+            age_max_ms: ms(ages.max()),
+            lost: to.samples.lost - from.samples.lost,
+        }
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            viewers,
+            seconds,
+            published,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{viewers} viewers, {seconds:.1} s, {published} frames published"
+        )?;
+        writeln!(
+            f,
+            "  delivered  {:.2} %, least {:.2} %, connections lost {}",
+            100.0 * self.delivered,
+            100.0 * self.delivered_least,
+            self.lost,
+        )?;
+        write!(
+            f,
+            "  age        {:.1}/{:.1}/{:.1} ms p50/p99/max, {:.0} bytes a frame on the wire",
+            self.age_p50_ms, self.age_p99_ms, self.age_max_ms, self.wire_bytes,
+        )
+    }
+}
+
+/// Reads once; 0 for "nothing yet", `None` for the end.
+pub(crate) fn read_some(stream: &mut impl Read, buffer: &mut [u8]) -> Option<usize> {
+    match stream.read(buffer) {
+        Ok(0) => None,
+        Ok(count) => Some(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(0),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(0),
+        Err(_) => None,
+    }
+}
+
+/// Shared by both kinds: a waker of a readiness loop for the word to end.
+pub(crate) struct LoopWaker(pub(crate) mio::Waker);
+
+impl std::task::Wake for LoopWaker {
+    fn wake(self: Arc<Self>) {
+        // The loop looks by itself once a second, should this ever fail.
+        drop(self.0.wake());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        let tcp = Target::parse("tcp://127.0.0.1:7400/main").unwrap();
+        assert_eq!((tcp.protocol, &*tcp.path), (Protocol::Tcp, "main"));
+        let http = Target::parse("http://127.0.0.1:8080/live/main.mjpeg?x=1").unwrap();
+        assert_eq!(http.path, "/live/main.mjpeg?x=1");
+        assert_eq!(http.addr.port(), 8080);
+        for wrong in ["127.0.0.1:80", "ws://127.0.0.1:80/", "tcp://127.0.0.1"] {
+            assert!(Target::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_are_counted_in_whole_windows() {
+        let mark = |millis, crowd: &[u64], each: &[u64], newest_seq| Mark {
+            at: Monotonic::default() + Duration::from_millis(millis),
+            crowd: crowd.to_vec(),
+            samples: sample::Totals {
+                each: each.to_vec(),
+                frames: each.iter().sum(),
+                bytes: each.iter().sum::<u64>() * 100,
+                newest_seq,
+                ages: sample::empty_ages(),
+                lost: 0,
+            },
+        };
+        let from = mark(1000, &[500, 0], &[5], 5);
+        let to = mark(3000, &[1500, 500], &[15], 15);
+        let figures = Figures::between(&from, &to);
+        assert_eq!((figures.viewers, figures.published), (3, 10));
+        assert!((figures.delivered - 2.5 / 3.0).abs() < 1e-9);
+        assert!((figures.delivered_least - 0.5).abs() < 1e-9);
+        assert!((figures.seconds - 2.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,95 @@
+//! `benchmarks`: arguments in, measurements out.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use benchmarks::args::{Args, Command};
+use benchmarks::bare::{self, Bare};
+use benchmarks::load::{Load, Target};
+use benchmarks::runner::{self, Effort};
+use benchmarks::scenario;
+use common::Shutdown;
+
+mod signals;
+
+fn main() -> ExitCode {
+    match start(Args::from_command_line().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(std::io::stderr(), "benchmarks: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: Command) -> anyhow::Result<()> {
+    raise_descriptor_limit();
+    let shutdown = signals::shutdown().context("signals")?;
+    let mut out = std::io::stdout();
+    match command {
+        Command::List => {
+            for scenario in scenario::all() {
+                writeln!(out, "{:10} {}", scenario.name, scenario.about)?;
+            }
+            Ok(())
+        }
+        Command::Run(args) => run(&args, &shutdown),
+        Command::Load(args) => {
+            let load = Load::start(&Target::parse(&args.url)?, args.viewers)?;
+            let (figures, (), ()) = load.watch(args.duration, || ());
+            if args.json {
+                writeln!(out, "{}", serde_json::to_string(&figures)?)?;
+            } else {
+                writeln!(out, "{figures}")?;
+            }
+            Ok(())
+        }
+        Command::Bare(args) => {
+            let bare = Bare::bind(bare::Config {
+                protocol: args.protocol,
+                bytes: args.bytes,
+                interval: std::time::Duration::from_secs_f64(1.0 / args.fps),
+            })?;
+            let addr = bare.addr()?;
+            writeln!(out, "stream  http://{addr}/\nnative  tcp://{addr}")?;
+            Ok(bare.run(&shutdown)?)
+        }
+    }
+}
+
+fn run(args: &benchmarks::args::Run, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let mut effort = if args.quick {
+        Effort::QUICK
+    } else {
+        Effort::FULL
+    };
+    effort.rounds = args.rounds.unwrap_or(effort.rounds);
+    let all = scenario::all();
+    let known = || {
+        all.iter()
+            .map(|scenario| scenario.name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    for name in &args.scenarios {
+        let scenario = all.iter().find(|scenario| scenario.name == name);
+        let scenario =
+            scenario.with_context(|| format!("no scenario {name}; there are: {}", known()))?;
+        runner::run(scenario, effort, &args.out, shutdown)?;
+    }
+    Ok(())
+}
+
+/// Every viewer is a descriptor, and the soft limit is often 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    // If this fails, connecting says at which viewer the limit was reached.
+    let _ = setrlimit(Resource::Nofile, raised);
+}

@@ -1,0 +1,133 @@
+//! Runs a scenario: contenders take turns, every cell is written down at once.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use common::sampler::Sampler;
+use common::{Clock, Shutdown, SystemClock};
+
+use crate::contender::{Contender, Workload};
+use crate::load::Load;
+use crate::result::{Cell, Cost, Machine, Run};
+use crate::scenario::Scenario;
+use crate::table;
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Rounds in which the contenders take turns.
+    pub rounds: u32,
+    /// Time before the window, in which everything gets going.
+    pub warm_up: Duration,
+    /// Time that is measured.
+    pub window: Duration,
+}
+
+impl Effort {
+    /// Enough for a figure.
+    pub const FULL: Self = Self {
+        rounds: 3,
+        warm_up: Duration::from_millis(1_500),
+        window: Duration::from_secs(4),
+    };
+    /// Enough to see that it works.
+    pub const QUICK: Self = Self {
+        rounds: 1,
+        warm_up: Duration::from_millis(500),
+        window: Duration::from_secs(1),
+    };
+}
+
+/// Runs a scenario and leaves `SCENARIO.json` and `SCENARIO.md` in `folder`. On `shutdown` it ends
+/// after the cell at hand and keeps what is done.
+///
+/// # Errors
+/// If a contender does not start, or a result cannot be written.
+pub fn run(
+    scenario: &Scenario,
+    effort: Effort,
+    folder: &Path,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let mut run = Run {
+        scenario: scenario.name.to_owned(),
+        is_quick: effort.rounds < Effort::FULL.rounds,
+        machine: Machine::here(),
+        cells: Vec::new(),
+    };
+    let cells = scenario.workloads.len() * scenario.contenders.len() * effort.rounds as usize;
+    let begun = SystemClock.monotonic();
+    for round in 1..=effort.rounds {
+        for workload in &scenario.workloads {
+            for contender in turns(&scenario.contenders, round) {
+                if shutdown.is_triggered() {
+                    return Ok(());
+                }
+                let cell = measure(round, contender, workload, effort)?;
+                run.cells.push(cell);
+                let path = run.save(folder).context("result not written")?;
+                table::save(&run, &path.with_extension("md")).context("table not written")?;
+                let done = run.cells.len();
+                let elapsed = SystemClock.monotonic().since(begun);
+                let left = elapsed / u32::try_from(done)? * u32::try_from(cells - done)?;
+                progress(&run, cells, left);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The contenders, beginning with another one each round.
+fn turns(contenders: &[Contender], round: u32) -> impl Iterator<Item = Contender> {
+    let (count, first) = (contenders.len(), round as usize - 1);
+    (0..count).map(move |turn| contenders[(first + turn) % count])
+}
+
+fn measure(
+    round: u32,
+    contender: Contender,
+    workload: &Workload,
+    effort: Effort,
+) -> anyhow::Result<Cell> {
+    let mut server = contender.start(workload)?;
+    let mut own = Sampler::new(std::process::id())?;
+    let load = Load::start(&server.target, workload.viewers)
+        .with_context(|| format!("{} with {} viewers", contender.name(), workload.viewers))?;
+    std::thread::sleep(effort.warm_up);
+    let sample = || Ok::<_, anyhow::Error>((server.sample()?, own.sample(&SystemClock)?));
+    let (figures, first, last) = load.watch(effort.window, sample);
+    let ((server_first, own_first), (server_last, own_last)) = (first?, last?);
+    let cost = Cost::of(
+        &server_last.since(&server_first),
+        &server_last,
+        &own_last.since(&own_first),
+        &figures,
+    );
+    Ok(Cell {
+        round,
+        contender,
+        workload: *workload,
+        figures,
+        cost,
+    })
+}
+
+/// One line about the cell just measured, on stderr.
+fn progress(run: &Run, cells: usize, left: Duration) {
+    let Some(cell) = run.cells.last() else { return };
+    let left = Duration::from_secs(left.as_secs());
+    let line = format!(
+        "[{}/{cells}, {} left] {} {}: {:.2} µs a frame and viewer, delivered {:.2} %, age p99 {:.1} ms",
+        run.cells.len(),
+        humantime::format_duration(left),
+        table::describe(&cell.workload),
+        cell.contender.name(),
+        cell.cost.cpu_us,
+        100.0 * cell.figures.delivered,
+        cell.figures.age_p99_ms,
+    );
+    // Nobody watches the progress if this fails; the result is in the file.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,70 @@
+//! What is run: which contenders, under which loads.
+
+use crate::contender::{Contender, Workload};
+use crate::load::Protocol;
+
+/// Workloads that belong together, for contenders that take turns.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// What it is to show.
+    pub about: &'static str,
+    /// Who takes turns. The bare loop comes first: it is what the others are measured against.
+    pub contenders: Vec<Contender>,
+    /// What is asked of each.
+    pub workloads: Vec<Workload>,
+}
+
+const ALL: [Contender; 3] = [Contender::Bare, Contender::Multiplex, Contender::Threads];
+
+const fn workload(protocol: Protocol, viewers: usize, bytes: usize, fps: u32) -> Workload {
+    Workload {
+        protocol,
+        viewers,
+        bytes,
+        fps,
+        frames_per_payload: 1,
+    }
+}
+
+const fn in_fives(mut workload: Workload) -> Workload {
+    workload.frames_per_payload = 5;
+    workload
+}
+
+/// All scenarios.
+#[must_use]
+pub fn all() -> Vec<Scenario> {
+    vec![egress(), capacity()]
+}
+
+/// A star around the two usual loads: one quantity is changed at a time.
+fn egress() -> Scenario {
+    use Protocol::{Http, Tcp};
+    let mut workloads = Vec::new();
+    workloads.extend([1, 10, 100, 300].map(|viewers| workload(Http, viewers, 90_000, 30)));
+    workloads.extend([8_000, 50_000].map(|bytes| workload(Http, 300, bytes, 30)));
+    workloads.push(in_fives(workload(Http, 300, 90_000, 30)));
+    workloads.extend([1, 10, 100, 300, 1000].map(|viewers| workload(Tcp, viewers, 8_000, 30)));
+    workloads.push(in_fives(workload(Tcp, 1000, 8_000, 30)));
+    Scenario {
+        name: "egress",
+        about: "CPU a frame and viewer, age at arrival, memory: each driver beside the bare loop",
+        contenders: ALL.to_vec(),
+        workloads,
+    }
+}
+
+/// More and more viewers on a fixed grid, until a contender no longer delivers.
+fn capacity() -> Scenario {
+    let grid = [1000, 2000, 3000, 5000, 7000, 9000];
+    Scenario {
+        name: "capacity",
+        about: "how many viewers of 8 kB x 15 fps this machine carries, load generator included",
+        contenders: ALL.to_vec(),
+        workloads: grid
+            .map(|viewers| workload(Protocol::Tcp, viewers, 8_000, 15))
+            .to_vec(),
+    }
+}

@@ -1,0 +1,214 @@
+//! A run as a Markdown table: medians with their spread, ratios within the round, doubts.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{fs, io};
+
+use crate::contender::{Contender, Workload};
+use crate::load::Protocol;
+use crate::result::{Cell, Run, VALID_SHARE};
+
+/// Above this share of a core the load generator may have been what was measured.
+const BUSY_LOAD: f64 = 0.95;
+
+/// Writes the run as a table.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save(run: &Run, path: &Path) -> io::Result<()> {
+    fs::write(path, render(run))
+}
+
+/// A workload in few words.
+#[must_use]
+pub fn describe(workload: &Workload) -> String {
+    let protocol = match workload.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Http => "http",
+    };
+    let Workload {
+        viewers,
+        bytes,
+        fps,
+        frames_per_payload,
+        ..
+    } = workload;
+    let size = format!("{viewers} × {} kB × {fps} fps", bytes / 1000);
+    match frames_per_payload {
+        1 => format!("{protocol} {size}"),
+        count => format!("{protocol} {size}, {count} a payload"),
+    }
+}
+
+/// The run as text.
+#[must_use]
+pub fn render(run: &Run) -> String {
+    let mut out = String::new();
+    let machine = &run.machine;
+    let rounds = run.cells.iter().map(|cell| cell.round).max().unwrap_or(0);
+    let _ = writeln!(
+        out,
+        "# {}\n{}{} rounds; {} × {}, Linux {}, commit {}, load before {}. Median (least to most) over \
+         the rounds; ratios are to the bare loop of the same round.\n",
+        run.scenario,
+        if run.is_quick {
+            "**Quick run, not for quoting.** "
+        } else {
+            ""
+        },
+        rounds,
+        machine.cores,
+        machine.cpu,
+        machine.kernel,
+        machine.commit,
+        machine.load_before,
+    );
+    out.push_str(
+        "| load | who | CPU µs a frame and viewer | ratio | age p50 / p99 ms | delivered % | \
+         PSS MB | socket MB | threads |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for workload in distinct(run.cells.iter().map(|cell| cell.workload)) {
+        for contender in distinct(run.cells.iter().map(|cell| cell.contender)) {
+            let cells: Vec<_> = (run.cells.iter())
+                .filter(|cell| cell.workload == workload && cell.contender == contender)
+                .collect();
+            if !cells.is_empty() {
+                out.push_str(&row(run, &workload, contender, &cells));
+            }
+        }
+    }
+    out.push_str(&doubts(run));
+    out
+}
+
+fn row(run: &Run, workload: &Workload, contender: Contender, cells: &[&Cell]) -> String {
+    let spread =
+        |of: &dyn Fn(&Cell) -> f64, digits| Spread::of(cells.iter().map(|c| of(c)), digits);
+    let ratios = cells
+        .iter()
+        .filter_map(|cell| Some(cell.cost.cpu_us / bare_beside(run, cell)?));
+    let delivered = spread(&|cell| 100.0 * cell.figures.delivered, 2);
+    let delivered = if cells.iter().all(|cell| cell.is_valid()) {
+        delivered.to_string()
+    } else {
+        format!("**{delivered}**")
+    };
+    format!(
+        "| {} | {} | {} | {} | {} / {} | {delivered} | {} | {} | {} |\n",
+        describe(workload),
+        contender.name(),
+        spread(&|cell| cell.cost.cpu_us, 2),
+        Spread::of(ratios, 2),
+        spread(&|cell| cell.figures.age_p50_ms, 1).median(),
+        spread(&|cell| cell.figures.age_p99_ms, 1),
+        spread(&|cell| megabytes(cell.cost.pss_bytes.unwrap_or(0)), 1).median(),
+        spread(&|cell| megabytes(cell.cost.socket_bytes), 1).median(),
+        spread(&|cell| count(cell.cost.threads), 0).median(),
+    )
+}
+
+/// What the bare loop cost under the same load in the same round.
+fn bare_beside(run: &Run, cell: &Cell) -> Option<f64> {
+    let is_beside = |other: &&Cell| {
+        other.contender == Contender::Bare
+            && other.round == cell.round
+            && other.workload == cell.workload
+    };
+    run.cells
+        .iter()
+        .find(is_beside)
+        .map(|other| other.cost.cpu_us)
+}
+
+fn doubts(run: &Run) -> String {
+    let mut out = String::new();
+    let invalid = run.cells.iter().filter(|cell| !cell.is_valid()).count();
+    if invalid > 0 {
+        let share = 100.0 * VALID_SHARE;
+        let _ = writeln!(
+            out,
+            "\n**Bold: not valid as a cost**, {invalid} cells delivered less than {share} %."
+        );
+    }
+    let busy = run
+        .cells
+        .iter()
+        .filter(|cell| cell.cost.load_cpu > BUSY_LOAD)
+        .count();
+    if busy > 0 {
+        let _ = writeln!(
+            out,
+            "\nDoubt: in {busy} cells the load generator used more than {:.0} % of a core; ages and \
+             shares there may be its own.",
+            100.0 * BUSY_LOAD
+        );
+    }
+    out
+}
+
+/// Values without repetition, in the order of their first appearance.
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = Vec::new();
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+const fn count(value: u64) -> f64 {
+    value as f64
+}
+
+/// Median, least and most of some values.
+struct Spread {
+    sorted: Vec<f64>,
+    digits: usize,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>, digits: usize) -> Self {
+        let mut sorted: Vec<_> = values.collect();
+        sorted.sort_by(f64::total_cmp);
+        Self { sorted, digits }
+    }
+
+    fn median(&self) -> String {
+        match self.sorted.get(self.sorted.len() / 2) {
+            Some(median) => format!("{median:.*}", self.digits),
+            None => "–".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.median())?;
+        match (self.sorted.first(), self.sorted.last()) {
+            (Some(least), Some(most)) if self.sorted.len() > 1 => {
+                write!(f, " ({least:.0$} to {most:.0$})", self.digits)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_shows_its_median_and_its_ends() {
+        let spread = |values: &[f64]| Spread::of(values.iter().copied(), 1).to_string();
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), "2.0 (1.0 to 3.0)");
+        assert_eq!(spread(&[3.0]), "3.0");
+        assert_eq!(spread(&[]), "–");
+    }
+}

@@ -1,0 +1,207 @@
+//! Who may come in: as many viewers as there is room for, and no more.
+//!
+//! A newcomer is turned away, with a time to come back, when frames hold more memory than the
+//! budget allows, when all places are taken, or when too many viewers come from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use common::Budget;
+
+use crate::channel::Channel;
+
+/// When another try is worth it: stalled viewers that hold memory are gone by then, or soon.
+pub const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How many viewers there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Together.
+    pub viewers: usize,
+    /// From one address.
+    pub per_address: usize,
+}
+
+/// Why a newcomer is turned away for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Frames hold more memory than they may.
+    #[error("frames hold {used} bytes, the memory budget is {limit}")]
+    Memory {
+        /// Bytes held.
+        used: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// All places are taken.
+    #[error("all {0} places are taken")]
+    Full(usize),
+    /// One address has all the places it may have.
+    #[error("there are already {0} viewers from this address")]
+    Address(usize),
+}
+
+/// Counts who is there.
+#[derive(Debug)]
+pub struct Admission {
+    limits: Limits,
+    budget: Budget,
+    present: Mutex<Present>,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    viewers: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Admission {
+    /// Nobody is there yet.
+    #[must_use]
+    pub fn new(limits: Limits, budget: Budget) -> Self {
+        Self {
+            limits,
+            budget,
+            present: Mutex::default(),
+        }
+    }
+
+    /// Takes a place for a viewer of `channel`, kept for as long as the attendance lives.
+    ///
+    /// # Errors
+    /// If there is no place now.
+    pub fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        channel: Arc<Channel>,
+    ) -> Result<Attendance, Refusal> {
+        if self.budget.is_exceeded() {
+            return Err(Refusal::Memory {
+                used: self.budget.used(),
+                limit: self.budget.limit(),
+            });
+        }
+        let mut present = self.present();
+        if present.viewers >= self.limits.viewers {
+            return Err(Refusal::Full(self.limits.viewers));
+        }
+        let from_there = present.by_address.entry(address).or_default();
+        if *from_there >= self.limits.per_address {
+            return Err(Refusal::Address(self.limits.per_address));
+        }
+        *from_there += 1;
+        present.viewers += 1;
+        channel.counters.viewers.fetch_add(1, Ordering::Relaxed);
+        Ok(Attendance {
+            admission: self.clone(),
+            channel,
+            address,
+        })
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        (self.present.lock()).expect("no thread panics while holding this")
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut present = self.present();
+        present.viewers -= 1;
+        if let Some(count) = present.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                present.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// One viewer's place.
+#[derive(Debug)]
+pub struct Attendance {
+    admission: Arc<Admission>,
+    channel: Arc<Channel>,
+    address: IpAddr,
+}
+
+impl Attendance {
+    /// The channel that is watched.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.channel
+            .counters
+            .viewers
+            .fetch_sub(1, Ordering::Relaxed);
+        self.admission.leave(self.address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Counters;
+    use common::{Format, ring};
+
+    fn channel() -> Arc<Channel> {
+        Arc::new(Channel {
+            name: "main".to_owned(),
+            epoch: 1,
+            format: Format::Jpeg,
+            interval: Duration::from_millis(33),
+            ring: ring::new(2).1,
+            counters: Counters::default(),
+        })
+    }
+
+    fn address(last: u8) -> IpAddr {
+        [127, 0, 0, last].into()
+    }
+
+    #[test]
+    fn places_are_limited_together_and_by_address_and_are_given_back() {
+        let limits = Limits {
+            viewers: 3,
+            per_address: 2,
+        };
+        let admission = Arc::new(Admission::new(limits, Budget::new(0)));
+        let channel = channel();
+        let admit = |last| admission.admit(address(last), channel.clone());
+        let first = admit(1).unwrap();
+        let second = admit(1).unwrap();
+        assert_eq!(admit(1).unwrap_err(), Refusal::Address(2));
+        let third = admit(2).unwrap();
+        assert_eq!(admit(3).unwrap_err(), Refusal::Full(3));
+        assert_eq!(channel.counters.viewers.load(Ordering::Relaxed), 3);
+        drop((first, third));
+        assert!(admit(1).is_ok());
+        drop(second);
+        assert_eq!(channel.counters.viewers.load(Ordering::Relaxed), 0);
+        assert!(admission.present().by_address.is_empty());
+    }
+
+    #[test]
+    fn above_the_budget_nobody_comes_in() {
+        let limits = Limits {
+            viewers: 3,
+            per_address: 3,
+        };
+        let budget = Budget::new(10);
+        let admission = Arc::new(Admission::new(limits, budget.clone()));
+        let held = budget.charge(vec![0; 11].into());
+        let refused = admission.admit(address(1), channel()).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "frames hold 11 bytes, the memory budget is 10"
+        );
+        drop(held);
+        assert!(admission.admit(address(1), channel()).is_ok());
+    }
+}
