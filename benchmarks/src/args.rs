@@ -74,6 +74,9 @@ pub struct Bare {
     /// Frames a second
     #[arg(long, default_value_t = 30.0, value_name = "N")]
     pub fps: f64,
+    /// Frames sent together
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub frames_per_payload: usize,
 }
 
 impl ValueEnum for Protocol {

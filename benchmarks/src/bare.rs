@@ -33,6 +33,8 @@ pub struct Config {
     pub bytes: usize,
     /// Time between frames.
     pub interval: Duration,
+    /// Frames sent together.
+    pub frames_per_payload: usize,
 }
 
 /// A bound bare loop.
@@ -86,7 +88,10 @@ impl Bare {
         let mut frames = Frames::new(self.config);
         while !shutdown.is_triggered() {
             let left = frames.due.since(SystemClock.monotonic());
-            poll.poll(&mut events, Some(left))?;
+            match poll.poll(&mut events, Some(left)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome?,
+            }
             for event in &events {
                 match event.token() {
                     LISTENER => accept(&listener, &poll, &mut viewers)?,
@@ -188,6 +193,8 @@ struct Frames {
     data: Bytes,
     seq: u64,
     due: Monotonic,
+    /// Frames that wait until there are enough to be sent.
+    gathered: Vec<Frame>,
 }
 
 impl Frames {
@@ -197,10 +204,11 @@ impl Frames {
             data: Bytes::from(vec![0x55; config.bytes]),
             seq: 0,
             due: SystemClock.monotonic(),
+            gathered: Vec::new(),
         }
     }
 
-    /// The frame that is due, as one piece.
+    /// What is to be sent now, as one piece.
     fn next(&mut self, now: Monotonic) -> Option<Bytes> {
         if now < self.due {
             return None;
@@ -219,10 +227,14 @@ impl Frames {
             hops: 0,
         };
         self.seq += 1;
-        let frame = [Frame::new(head, self.data.clone())];
+        self.gathered.push(Frame::new(head, self.data.clone()));
+        if self.gathered.len() < self.config.frames_per_payload {
+            return None;
+        }
+        let frames = std::mem::take(&mut self.gathered);
         let pieces = match self.config.protocol {
-            Protocol::Tcp => tcp::encode_payload(&frame),
-            Protocol::Http => mjpeg::encode_parts(&frame),
+            Protocol::Tcp => tcp::encode_payload(&frames),
+            Protocol::Http => mjpeg::encode_parts(&frames),
         };
         Some(pieces.concat().into())
     }

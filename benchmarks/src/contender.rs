@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use common::sampler::{Sample, Sampler};
@@ -71,6 +71,8 @@ pub enum Error {
 pub struct Server {
     child: Child,
     sampler: Sampler,
+    /// Kept open: a program whose output nobody takes may end.
+    _stdout: BufReader<ChildStdout>,
     /// Where viewers connect.
     pub target: Target,
 }
@@ -87,24 +89,30 @@ impl Contender {
     }
 
     fn command(self, workload: &Workload) -> Command {
-        let Workload { bytes, fps, .. } = workload;
+        let Workload {
+            bytes,
+            fps,
+            frames_per_payload,
+            ..
+        } = workload;
         let line = match self {
             Self::Bare => {
                 let protocol = match workload.protocol {
                     Protocol::Tcp => "tcp",
                     Protocol::Http => "http",
                 };
-                let fps = fps.to_string();
-                format!("benchmarks bare --protocol {protocol} --bytes {bytes} --fps {fps}")
+                format!(
+                    "benchmarks bare --protocol {protocol} --bytes {bytes} --fps {fps} \
+                     --frames-per-payload {frames_per_payload}"
+                )
             }
             Self::Multiplex | Self::Threads => {
                 // The smallest pattern with a bar code: what is measured is the way out, and
                 // encoding should not be part of it.
                 let driver = self.name();
-                let count = workload.frames_per_payload;
                 format!(
                     "broadcaster --source pattern?bytes={bytes} --size 96x64 --fps {fps} \
-                     --driver {driver} --frames-per-payload {count} --log error \
+                     --driver {driver} --frames-per-payload {frames_per_payload} --log error \
                      --http 127.0.0.1:0 --tcp 127.0.0.1:0"
                 )
             }
@@ -132,10 +140,8 @@ impl Contender {
             Protocol::Tcp => "native  ",
             Protocol::Http => "stream  ",
         };
-        let mut lines = BufReader::new(stdout)
-            .lines()
-            .take(MAX_LINES)
-            .map_while(Result::ok);
+        let mut stdout = BufReader::new(stdout);
+        let mut lines = (&mut stdout).lines().take(MAX_LINES).map_while(Result::ok);
         let url = lines.find_map(|line| line.strip_prefix(prefix).map(str::to_owned));
         let target = url.and_then(|url| Target::parse(&url).ok());
         let Some(target) = target else {
@@ -146,6 +152,7 @@ impl Contender {
         Ok(Server {
             child,
             sampler,
+            _stdout: stdout,
             target,
         })
     }

@@ -51,6 +51,7 @@ fn start(command: Command) -> anyhow::Result<()> {
                 protocol: args.protocol,
                 bytes: args.bytes,
                 interval: std::time::Duration::from_secs_f64(1.0 / args.fps),
+                frames_per_payload: args.frames_per_payload,
             })?;
             let addr = bare.addr()?;
             writeln!(out, "stream  http://{addr}/\nnative  tcp://{addr}")?;

@@ -69,7 +69,7 @@ pub enum Driver {
 
 impl Driver {
     /// Starts the driver for the viewers of `channel`; it ends on `shutdown`. While `budget` is
-    /// exceeded it closes the viewer that has stalled longest. Returned are also the threads to join.
+    /// tight it closes the viewer that has stalled longest. Returned are also the threads to join.
     ///
     /// # Errors
     /// When the system gives no thread or no readiness queue.

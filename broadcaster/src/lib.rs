@@ -178,8 +178,8 @@ impl Broadcaster {
             per_address: self.config.max_viewers_per_address,
         };
         let door = Arc::new(Door {
+            pages: Pages::new(channel.clone(), budget.clone(), allow_origin.as_deref()),
             admission: Arc::new(Admission::new(limits, budget)),
-            pages: Pages::new(channel.clone(), allow_origin.as_deref()),
             channel,
             driver,
             max_age: self.config.max_age,

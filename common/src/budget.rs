@@ -2,8 +2,8 @@
 //!
 //! Encoded bytes are charged when they are made and released when the last holder lets go of them:
 //! the ring, a worker's recent frames, a viewer in the middle of sending. So a stalled viewer that
-//! pins a frame is counted without anybody counting viewers. The budget refuses nothing by itself;
-//! those who take on more work ask whether it is exceeded.
+//! pins a frame is counted without anybody counting viewers. The budget refuses nothing by itself:
+//! before the limit is reached it is tight, and those who can hold less or take on less ask.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,10 +59,11 @@ impl Budget {
         self.limit
     }
 
-    /// Whether more is held than may be.
+    /// Whether less than an eighth is left: time to refuse work and to let go of frames, so that
+    /// the limit itself is not reached.
     #[must_use]
-    pub fn is_exceeded(&self) -> bool {
-        self.used() > self.limit
+    pub fn is_tight(&self) -> bool {
+        self.used() > self.limit - self.limit / 8
     }
 }
 
@@ -89,13 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_exceeded_only_above_its_limit() {
-        let budget = Budget::new(10);
-        let ten = budget.charge(vec![0; 10].into());
-        assert!(!budget.is_exceeded());
+    fn a_budget_is_tight_before_its_limit() {
+        let budget = Budget::new(80);
+        let most = budget.charge(vec![0; 70].into());
+        assert!(!budget.is_tight());
         let one = budget.charge(vec![0; 1].into());
-        assert!(budget.is_exceeded());
-        drop((ten, one));
+        assert!(budget.is_tight());
+        drop((most, one));
         assert_eq!(budget.used(), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Who may come in: as many viewers as there is room for, and no more.
 //!
-//! A newcomer is turned away, with a time to come back, when frames hold more memory than the
-//! budget allows, when all places are taken, or when too many viewers come from one address.
+//! A newcomer is turned away, with a time to come back, while frames hold nearly all the memory they
+//! may, when all places are taken, or when too many viewers come from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ pub struct Limits {
 /// Why a newcomer is turned away for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Frames hold more memory than they may.
+    /// Frames hold nearly all the memory they may.
     #[error("frames hold {used} bytes, the memory budget is {limit}")]
     Memory {
         /// Bytes held.
@@ -78,7 +78,7 @@ impl Admission {
         address: IpAddr,
         channel: Arc<Channel>,
     ) -> Result<Attendance, Refusal> {
-        if self.budget.is_exceeded() {
+        if self.budget.is_tight() {
             return Err(Refusal::Memory {
                 used: self.budget.used(),
                 limit: self.budget.limit(),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn above_the_budget_nobody_comes_in() {
+    fn while_memory_is_tight_nobody_comes_in() {
         let limits = Limits {
             viewers: 3,
             per_address: 3,

@@ -156,9 +156,7 @@ impl EventLoop {
         if is_woken {
             self.adopt_newcomers();
             self.pump_all();
-            if self.budget.is_exceeded() {
-                self.close_longest_stalled(SystemClock.monotonic());
-            }
+            self.make_room(SystemClock.monotonic());
         }
     }
 
@@ -224,13 +222,16 @@ impl EventLoop {
         }
     }
 
-    /// Frees memory where that hurts least: one viewer for each payload published meanwhile.
-    fn close_longest_stalled(&mut self, now: Monotonic) {
-        let held = |(key, connection): (usize, &Connection)| {
-            let held_for = connection.guest.viewer.held_for(now)?;
-            (held_for >= LEAST_STALL).then_some((held_for, key))
-        };
-        if let Some((_, key)) = self.connections.iter().filter_map(held).max() {
+    /// While memory is tight, closes the viewer that has held its frame for longest.
+    fn make_room(&mut self, now: Monotonic) {
+        while self.budget.is_tight() {
+            let held = |(key, connection): (usize, &Connection)| {
+                let held_for = connection.guest.viewer.held_for(now)?;
+                (held_for >= LEAST_STALL).then_some((held_for, key))
+            };
+            let Some((_, key)) = self.connections.iter().filter_map(held).max() else {
+                return;
+            };
             self.cut(key, &Reason::Memory);
         }
     }

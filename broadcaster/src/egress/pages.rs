@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Buf, Bytes};
-use common::{Clock, Format, Frame, SystemClock};
+use common::{Budget, Clock, Format, Frame, SystemClock};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -41,13 +41,14 @@ pub struct Pages {
 #[derive(Debug)]
 struct Site {
     channel: Arc<Channel>,
+    budget: Budget,
     allow_origin: Option<HeaderValue>,
 }
 
 impl Pages {
     /// Pages about `channel`; stills may be read by pages from `allow_origin`.
     #[must_use]
-    pub fn new(channel: Arc<Channel>, allow_origin: Option<&str>) -> Self {
+    pub fn new(channel: Arc<Channel>, budget: Budget, allow_origin: Option<&str>) -> Self {
         let allow_origin = allow_origin.and_then(|origin| HeaderValue::from_str(origin).ok());
         let router = Router::new()
             .route("/", get(home))
@@ -58,6 +59,7 @@ impl Pages {
             .fallback(nothing_here)
             .with_state(Arc::new(Site {
                 channel,
+                budget,
                 allow_origin,
             }));
         Self { router }
@@ -159,11 +161,14 @@ fn report(site: &Site, status: StatusCode) -> Response {
     let age = channel.freshness(SystemClock.monotonic());
     let age = age.map_or_else(|| "none".to_owned(), |age| age.as_millis().to_string());
     let text = format!(
-        "channel {}\nframes {}\ndamaged {}\nnewest_frame_age_ms {age}\nviewers {}\n",
+        "channel {}\nframes {}\ndamaged {}\nnewest_frame_age_ms {age}\nviewers {}\nframe_bytes_held {}\n\
+         frame_bytes_allowed {}\n",
         channel.name,
         counters.frames.load(Ordering::Relaxed),
         counters.damaged.load(Ordering::Relaxed),
         counters.viewers.load(Ordering::Relaxed),
+        site.budget.used(),
+        site.budget.limit(),
     );
     (status, no_store(), text).into_response()
 }

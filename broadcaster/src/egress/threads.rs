@@ -32,6 +32,8 @@ const EVENTS: usize = 1024;
 const WAKE: Token = Token(usize::MAX);
 /// Deepest call is a log line; frames are not on the stack.
 const STACK_BYTES: usize = 128 << 10;
+/// Viewers cut off for each payload while memory is tight.
+const CUTS_AT_ONCE: usize = 16;
 /// A write that took longer has waited for the peer: before the next payload is chosen the thread
 /// then waits for room, so that the choice is not made too early.
 const PROMPT_WRITE: Duration = Duration::from_millis(5);
@@ -50,7 +52,7 @@ impl Threads {
 }
 
 /// Starts the herald, which is woken by each payload of `channel` and ends on `shutdown`, after the
-/// viewers' threads. While `budget` is exceeded it cuts off the viewer that has stalled longest.
+/// viewers' threads. While `budget` is tight it cuts off the viewers that have stalled longest.
 ///
 /// # Errors
 /// When the system gives no thread or no readiness queue.
@@ -141,9 +143,7 @@ impl Herald {
         }
         if is_woken {
             self.adopt_newcomers();
-            if self.budget.is_exceeded() {
-                self.cut_longest_stalled(SystemClock.monotonic());
-            }
+            self.make_room(SystemClock.monotonic());
             self.posts
                 .iter()
                 .for_each(|(_, post)| post.thread.thread().unpark());
@@ -191,16 +191,21 @@ impl Herald {
         Ok(())
     }
 
-    /// Frees memory where that hurts least: one viewer for each payload published meanwhile.
-    fn cut_longest_stalled(&self, now: Monotonic) {
-        let is_at_work = |line: &&Arc<Line>| !line.is_cut.load(Ordering::Relaxed);
-        let held = |line: Arc<Line>| {
-            let since = (*line.writing_since())?;
-            (now.since(since) >= LEAST_STALL).then_some((since, line))
+    /// While memory is tight, cuts off the viewers that have held their frames for longest. Their
+    /// threads let go a little later, so it is a few at a time.
+    fn make_room(&self, now: Monotonic) {
+        if !self.budget.is_tight() {
+            return;
+        }
+        let held = |(_, post): (usize, &Post)| {
+            let since = (*post.line.writing_since())?;
+            let is_held = now.since(since) >= LEAST_STALL;
+            let is_cut = post.line.is_cut.load(Ordering::Relaxed);
+            (is_held && !is_cut).then(|| (since, post.line.clone()))
         };
-        let lines = self.posts.iter().map(|(_, post)| &post.line);
-        let held = lines.filter(is_at_work).cloned().filter_map(held);
-        if let Some((_, line)) = held.min_by_key(|(since, _)| *since) {
+        let mut held: Vec<_> = self.posts.iter().filter_map(held).collect();
+        held.sort_by_key(|(since, _)| *since);
+        for (_, line) in held.into_iter().take(CUTS_AT_ONCE) {
             line.is_cut.store(true, Ordering::Relaxed);
             // Fails only for a connection that is already gone; the blocked write ends.
             let _ = line.stream.shutdown(Close::Both);

@@ -44,8 +44,8 @@ pub enum Reason {
     /// The peer asks faster than it can be answered.
     #[error("asks too much at once")]
     Floods,
-    /// The memory budget is exceeded, and this viewer has held its frame for longest.
-    #[error("held a frame for longest while the memory budget was exceeded")]
+    /// Memory is tight, and this viewer has held its frame for longest.
+    #[error("held a frame for longest while memory was tight")]
     Memory,
     /// The stream has ended.
     #[error("the channel ended")]

@@ -5,5 +5,6 @@ mod bad_input;
 mod clients;
 mod program;
 mod stage;
+mod storm;
 mod viewers;
 mod wire_page;

@@ -180,20 +180,18 @@ impl Parser {
             return Err(DecodeError::incomplete(1));
         };
         let behind = at + self.delimiter.len();
-        let Some(length) = memchr::memchr(b'\n', &buffer[behind..]) else {
-            if buffer[behind..].starts_with(b"--") {
-                return Ok(Boundary::Closing);
-            }
-            if buffer.len() - behind > MAX_HEAD {
-                return Err(DecodeError::invalid(behind, Fault::Boundary(MAX_HEAD)));
-            }
-            return Err(DecodeError::incomplete(1));
-        };
-        if buffer[behind..].starts_with(b"--") {
+        let line = &buffer[behind..buffer.len().min(behind + MAX_HEAD)];
+        if line.starts_with(b"--") {
             return Ok(Boundary::Closing);
         }
-        buffer.advance(behind + length + 1);
-        Ok(Boundary::Opening)
+        match memchr::memchr(b'\n', line) {
+            Some(length) => {
+                buffer.advance(behind + length + 1);
+                Ok(Boundary::Opening)
+            }
+            None if line.len() < MAX_HEAD => Err(DecodeError::incomplete(1)),
+            None => Err(DecodeError::invalid(behind, Fault::Boundary(MAX_HEAD))),
+        }
     }
 
     fn take_head(&mut self, buffer: &mut BytesMut) -> Result<PartHead, DecodeError> {
@@ -406,6 +404,17 @@ mod tests {
         assert!(Parser::new("image/jpeg").is_none());
         assert!(Parser::new("multipart/x-mixed-replace").is_none());
         assert!(Parser::new("multipart/x-mixed-replace; boundary=--").is_none());
+    }
+
+    #[test]
+    fn a_boundary_line_above_its_bound_is_refused_at_every_cut() {
+        let line = [&b"--foo"[..], &[b' '; MAX_HEAD]].concat();
+        let stream = [&line, &b"\r\n\r\none\r\n--foo--"[..]].concat();
+        for step in [1, 100, stream.len()] {
+            let error = parts("multipart/mixed;boundary=foo", &stream, step).unwrap_err();
+            let text = "broken at byte 5: no part boundary within 8192 bytes";
+            assert_eq!(error.to_string(), text, "in steps of {step}");
+        }
     }
 
     #[test]

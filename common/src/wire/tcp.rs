@@ -233,10 +233,12 @@ impl Message {
         out.freeze()
     }
 
-    /// Takes one message of `sender` from the front of `buffer`; leaves it untouched otherwise.
+    /// Takes one message of `sender` from the front of `buffer`, which stays as it is while the
+    /// message is incomplete. What is in it after `Invalid` is of no use.
     ///
     /// # Errors
-    /// `Incomplete` until the whole message is there, `Invalid` as soon as it cannot become one.
+    /// `Incomplete` until the whole message is there. `Invalid` at once if its head is wrong, else
+    /// when the body is whole.
     pub fn decode(buffer: &mut BytesMut, sender: Sender) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new(buffer);
         let kind = Kind::from_wire(cursor.u8()?, sender)?;

@@ -10,6 +10,9 @@ use crate::channel::Channel;
 use crate::egress::admission::RETRY_AFTER;
 
 const MAX_HEADERS: usize = 64;
+/// Longest `max_age` that is read. Far longer ones can add up to more seconds than a [`Duration`]
+/// holds, and humantime 2.4 panics at the edge.
+const MAX_DURATION_BYTES: usize = 16;
 
 /// The part of a request head that decides where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,10 +108,15 @@ fn max_age_in(query: &str) -> Result<Option<Duration>, Reply> {
     else {
         return Ok(None);
     };
-    humantime::parse_duration(value).map(Some).map_err(|error| {
-        let text = format!("max_age={value}: {error}; right would be 250ms or 2s");
+    let wrong = |what: String| {
+        let text = format!("max_age={value}: {what}; right would be 250ms or 2s");
         Reply::new(400, text)
-    })
+    };
+    if value.len() > MAX_DURATION_BYTES {
+        return Err(wrong(format!("longer than {MAX_DURATION_BYTES} bytes")));
+    }
+    let max_age = humantime::parse_duration(value).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(max_age))
 }
 
 impl Reply {
@@ -221,6 +229,9 @@ mod tests {
         let refused = route("GET /live/main.mjpeg?max_age=long").unwrap_err();
         assert_eq!(refused.status, 400);
         assert!(refused.text.contains("right would be 250ms"));
+        let endless = "GET /live/main.mjpeg?max_age=18446744073709551615s1000ms";
+        let refused = route(endless).unwrap_err();
+        assert!(refused.text.contains("longer than 16 bytes"));
     }
 
     #[test]
