@@ -42,6 +42,21 @@ pub struct Workload {
     pub fps: u32,
     /// Frames handed on together.
     pub frames_per_payload: usize,
+    /// Further viewers that hinder.
+    pub hindrance: Hindrance,
+}
+
+/// Viewers beside the measured ones that cannot or will not keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hindrance {
+    /// None.
+    #[default]
+    None,
+    /// So many that never read.
+    Stopped(usize),
+    /// So many that read far less than they are sent.
+    Throttled(usize),
 }
 
 /// Why a server is not there.

@@ -14,9 +14,12 @@ use common::wire::tcp::{Hello, Message, VERSION};
 use common::{Clock, Monotonic, Shutdown, SystemClock};
 
 pub mod crowd;
+pub mod hindering;
 pub mod sample;
 
+use crate::contender::Hindrance;
 use crowd::Crowd;
+use hindering::Hindering;
 use sample::Samples;
 
 /// Viewers of every load that parse what they get.
@@ -110,6 +113,18 @@ impl Target {
         stream.set_nonblocking(true)?;
         Ok(stream)
     }
+
+    fn connect_all(&self, count: usize) -> Result<Vec<TcpStream>, Error> {
+        let connect = |number| {
+            self.connect().map_err(|error| Error::Connect {
+                number,
+                count,
+                addr: self.addr,
+                error,
+            })
+        };
+        (1..=count).map(connect).collect()
+    }
 }
 
 /// Viewers at work, until dropped.
@@ -117,6 +132,7 @@ impl Target {
 pub struct Load {
     crowd: Crowd,
     samples: Samples,
+    hindering: Hindering,
     shutdown: Shutdown,
 }
 
@@ -154,25 +170,22 @@ pub struct Figures {
 }
 
 impl Load {
-    /// Connects `viewers` viewers, of whom the first [`SAMPLES`] parse.
+    /// Connects `viewers` viewers, of whom the first [`SAMPLES`] parse, and those that hinder them.
     ///
     /// # Errors
     /// If one of them cannot be connected, or the system gives no thread.
-    pub fn start(target: &Target, viewers: usize) -> Result<Self, Error> {
-        let mut streams = Vec::with_capacity(viewers);
-        for number in 1..=viewers {
-            streams.push(target.connect().map_err(|error| Error::Connect {
-                number,
-                count: viewers,
-                addr: target.addr,
-                error,
-            })?);
-        }
+    pub fn start(target: &Target, viewers: usize, hindrance: Hindrance) -> Result<Self, Error> {
+        let mut streams = target.connect_all(viewers)?;
         let crowd = streams.split_off(SAMPLES.min(viewers));
+        let hindering = match hindrance {
+            Hindrance::None => Vec::new(),
+            Hindrance::Stopped(count) | Hindrance::Throttled(count) => target.connect_all(count)?,
+        };
         let shutdown = Shutdown::default();
         Ok(Self {
             samples: Samples::start(streams, target.protocol, &shutdown)?,
             crowd: Crowd::start(crowd, &shutdown)?,
+            hindering: Hindering::start(hindering, hindrance, &shutdown)?,
             shutdown,
         })
     }
@@ -202,6 +215,7 @@ impl Drop for Load {
         self.shutdown.trigger();
         self.crowd.join();
         self.samples.join();
+        self.hindering.join();
     }
 }
 

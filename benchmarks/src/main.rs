@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use benchmarks::args::{Args, Command};
 use benchmarks::bare::{self, Bare};
+use benchmarks::contender::Hindrance;
 use benchmarks::load::{Load, Target};
 use benchmarks::runner::{self, Effort};
 use benchmarks::scenario;
@@ -37,7 +38,7 @@ fn start(command: Command) -> anyhow::Result<()> {
         }
         Command::Run(args) => run(&args, &shutdown),
         Command::Load(args) => {
-            let load = Load::start(&Target::parse(&args.url)?, args.viewers)?;
+            let load = Load::start(&Target::parse(&args.url)?, args.viewers, Hindrance::None)?;
             let (figures, (), ()) = load.watch(args.duration, || ());
             if args.json {
                 writeln!(out, "{}", serde_json::to_string(&figures)?)?;

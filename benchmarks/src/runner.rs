@@ -93,7 +93,7 @@ fn measure(
 ) -> anyhow::Result<Cell> {
     let mut server = contender.start(workload)?;
     let mut own = Sampler::new(std::process::id())?;
-    let load = Load::start(&server.target, workload.viewers)
+    let load = Load::start(&server.target, workload.viewers, workload.hindrance)
         .with_context(|| format!("{} with {} viewers", contender.name(), workload.viewers))?;
     std::thread::sleep(effort.warm_up);
     let sample = || Ok::<_, anyhow::Error>((server.sample()?, own.sample(&SystemClock)?));

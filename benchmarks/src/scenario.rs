@@ -1,6 +1,6 @@
 //! What is run: which contenders, under which loads.
 
-use crate::contender::{Contender, Workload};
+use crate::contender::{Contender, Hindrance, Workload};
 use crate::load::Protocol;
 
 /// Workloads that belong together, for contenders that take turns.
@@ -25,6 +25,7 @@ const fn workload(protocol: Protocol, viewers: usize, bytes: usize, fps: u32) ->
         bytes,
         fps,
         frames_per_payload: 1,
+        hindrance: Hindrance::None,
     }
 }
 
@@ -36,7 +37,7 @@ const fn in_fives(mut workload: Workload) -> Workload {
 /// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    vec![egress(), capacity()]
+    vec![egress(), capacity(), isolation()]
 }
 
 /// A star around the two usual loads: one quantity is changed at a time.
@@ -66,5 +67,31 @@ fn capacity() -> Scenario {
         workloads: grid
             .map(|viewers| workload(Protocol::Tcp, viewers, 8_000, 15))
             .to_vec(),
+    }
+}
+
+/// What the healthy ones of 200 viewers feel of the others.
+fn isolation() -> Scenario {
+    use Hindrance::{None, Stopped, Throttled};
+    // As many healthy viewers as are left of 200, each beside the same number on their own.
+    let cases = [
+        (200, None),
+        (100, None),
+        (100, Stopped(100)),
+        (100, Throttled(100)),
+        (20, None),
+        (20, Stopped(180)),
+        (20, Throttled(180)),
+    ];
+    let workloads = cases.map(|(healthy, hindrance)| {
+        let mut workload = workload(Protocol::Http, healthy, 50_000, 30);
+        workload.hindrance = hindrance;
+        workload
+    });
+    Scenario {
+        name: "isolation",
+        about: "what healthy viewers feel when others are stopped or throttled",
+        contenders: vec![Contender::Multiplex, Contender::Threads],
+        workloads: workloads.to_vec(),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{fs, io};
 
-use crate::contender::{Contender, Workload};
+use crate::contender::{Contender, Hindrance, Workload};
 use crate::load::Protocol;
 use crate::result::{Cell, Run, VALID_SHARE};
 
@@ -31,13 +31,20 @@ pub fn describe(workload: &Workload) -> String {
         bytes,
         fps,
         frames_per_payload,
+        hindrance,
         ..
     } = workload;
     let size = format!("{viewers} × {} kB × {fps} fps", bytes / 1000);
-    match frames_per_payload {
-        1 => format!("{protocol} {size}"),
-        count => format!("{protocol} {size}, {count} a payload"),
-    }
+    let payload = match frames_per_payload {
+        1 => String::new(),
+        count => format!(", {count} a payload"),
+    };
+    let beside = match hindrance {
+        Hindrance::None => String::new(),
+        Hindrance::Stopped(count) => format!(", {count} stopped"),
+        Hindrance::Throttled(count) => format!(", {count} throttled"),
+    };
+    format!("{protocol} {size}{payload}{beside}")
 }
 
 /// The run as text.
