@@ -48,7 +48,7 @@ pub enum Reason {
     #[error("held a frame for longest while memory was tight")]
     Memory,
     /// The stream has ended.
-    #[error("the channel ended")]
+    #[error("the broadcast has ended")]
     Ended,
     /// The system reported an error.
     #[error("connection failed: {0}")]
