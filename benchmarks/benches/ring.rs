@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
-    Flags, Format, Frame, Head, Identity, Monotonic, Payload, RecvError, Subscribe, Timestamp, ring,
+    Format, Frame, Head, Identity, Monotonic, Payload, RecvError, Subscribe, Timestamp, ring,
 };
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -46,14 +46,12 @@ trait Read: Send + 'static {
 
 fn payloads(count: u64) -> Vec<Arc<Payload>> {
     let data = Bytes::from(vec![7; 90_000]);
-    let head = |seq| Head {
-        identity: Identity { epoch: 1, seq },
-        captured_at: Timestamp::default(),
-        format: Format::Opaque,
-        width: 0,
-        height: 0,
-        flags: Flags::KEY,
-        hops: 0,
+    let head = |seq| {
+        Head::new(
+            Identity { epoch: 1, seq },
+            Timestamp::default(),
+            Format::Opaque,
+        )
     };
     let frame = Frame::new(head(0), data);
     let payload = |index| {

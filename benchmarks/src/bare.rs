@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::wire::tcp::{Message, Welcome};
 use common::wire::{mjpeg, tcp};
-use common::{Clock, Flags, Format, Frame, Head, Identity, Monotonic, Shutdown, SystemClock};
+use common::{Clock, Format, Frame, Head, Identity, Monotonic, Shutdown, SystemClock};
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
@@ -214,18 +214,14 @@ impl Frames {
             return None;
         }
         self.due = (self.due + self.config.interval).max(now);
-        let head = Head {
-            identity: Identity {
+        let head = Head::new(
+            Identity {
                 epoch: 1,
                 seq: self.seq,
             },
-            captured_at: SystemClock.wall(),
-            format: Format::Opaque,
-            width: 0,
-            height: 0,
-            flags: Flags::KEY,
-            hops: 0,
-        };
+            SystemClock.wall(),
+            Format::Opaque,
+        );
         self.seq += 1;
         self.gathered.push(Frame::new(head, self.data.clone()));
         if self.gathered.len() < self.config.frames_per_payload {

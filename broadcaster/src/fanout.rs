@@ -67,7 +67,7 @@ impl<P: Publish> Payloader<P> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use common::{Flags, Format, Head, Identity, Timestamp};
+    use common::{Format, Head, Identity, Timestamp};
 
     #[derive(Default)]
     struct Kept(Vec<Arc<Payload>>);
@@ -79,15 +79,11 @@ mod tests {
     }
 
     fn frame(seq: u64, bytes: usize) -> Frame {
-        let head = Head {
-            identity: Identity { epoch: 1, seq },
-            captured_at: Timestamp::default(),
-            format: Format::Opaque,
-            width: 0,
-            height: 0,
-            flags: Flags::KEY,
-            hops: 0,
-        };
+        let head = Head::new(
+            Identity { epoch: 1, seq },
+            Timestamp::default(),
+            Format::Opaque,
+        );
         Frame::new(head, Bytes::from(vec![0; bytes]))
     }
 

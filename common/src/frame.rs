@@ -206,6 +206,20 @@ pub struct Head {
 }
 
 impl Head {
+    /// A key frame straight from its origin, its size not known.
+    #[must_use]
+    pub const fn new(identity: Identity, captured_at: Timestamp, format: Format) -> Self {
+        Self {
+            identity,
+            captured_at,
+            format,
+            width: 0,
+            height: 0,
+            flags: Flags::KEY,
+            hops: 0,
+        }
+    }
+
     /// Whether this stands in for a missing picture.
     #[must_use]
     pub const fn is_placeholder(&self) -> bool {

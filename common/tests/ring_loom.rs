@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
-    Flags, Format, Frame, Head, Identity, Monotonic, Payload, RecvError, Subscribe, Timestamp, ring,
+    Format, Frame, Head, Identity, Monotonic, Payload, RecvError, Subscribe, Timestamp, ring,
 };
 use loom::thread;
 
@@ -27,18 +27,14 @@ fn sized(index: u64) -> Arc<Payload> {
 }
 
 fn of_data(index: u64, data: Bytes) -> Arc<Payload> {
-    let head = Head {
-        identity: Identity {
+    let head = Head::new(
+        Identity {
             epoch: 1,
             seq: index,
         },
-        captured_at: Timestamp::default(),
-        format: Format::Opaque,
-        width: 0,
-        height: 0,
-        flags: Flags::KEY,
-        hops: 0,
-    };
+        Timestamp::default(),
+        Format::Opaque,
+    );
     Arc::new(Payload {
         index,
         published_at: Monotonic::default(),

@@ -27,23 +27,15 @@ enum Manner {
 }
 
 fn payload(index: u64) -> Arc<Payload> {
-    let head = Head {
-        identity: Identity {
-            epoch: 1,
-            seq: index,
-        },
-        captured_at: Timestamp::default(),
-        format: Format::Opaque,
-        width: 0,
-        height: 0,
-        // Every third one is none, so that jumps have somewhere to go.
-        flags: if index.is_multiple_of(3) {
-            Flags::NONE
-        } else {
-            Flags::KEY
-        },
-        hops: 0,
+    let identity = Identity {
+        epoch: 1,
+        seq: index,
     };
+    let mut head = Head::new(identity, Timestamp::default(), Format::Opaque);
+    // Every third one is no key frame, so that jumps have somewhere to go.
+    if index.is_multiple_of(3) {
+        head.flags = Flags::NONE;
+    }
     Arc::new(Payload {
         index,
         published_at: Monotonic::default(),

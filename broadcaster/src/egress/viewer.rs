@@ -316,7 +316,7 @@ fn goodbye(reason: &Reason) -> Message {
 mod tests {
     use super::*;
     use common::ring::{self, Publisher, Ring};
-    use common::{Flags, Format, Frame, Head, Identity, ManualClock, Timestamp};
+    use common::{Format, Frame, Head, Identity, ManualClock, Timestamp};
 
     const MS: Duration = Duration::from_millis(1);
     const MAX_AGE: Duration = Duration::from_millis(250);
@@ -359,18 +359,14 @@ mod tests {
         }
 
         fn publish(&mut self) {
-            let head = Head {
-                identity: Identity {
+            let head = Head::new(
+                Identity {
                     epoch: 1,
                     seq: self.published,
                 },
-                captured_at: Timestamp::default(),
-                format: Format::Jpeg,
-                width: 1,
-                height: 1,
-                flags: Flags::KEY,
-                hops: 0,
-            };
+                Timestamp::default(),
+                Format::Jpeg,
+            );
             self.publisher.publish(Arc::new(Payload {
                 index: self.published,
                 published_at: self.clock.monotonic(),

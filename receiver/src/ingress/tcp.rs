@@ -215,20 +215,16 @@ fn percentile(sorted: &[u32], percent: usize) -> u32 {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use common::{Flags, Format, Head, Identity};
+    use common::{Format, Head, Identity};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn frame(seq: u64, captured_at: u64) -> Frame {
-        let head = Head {
-            identity: Identity { epoch: 1, seq },
-            captured_at: Timestamp::from_nanos(captured_at),
-            format: Format::Opaque,
-            width: 0,
-            height: 0,
-            flags: Flags::KEY,
-            hops: 0,
-        };
+        let head = Head::new(
+            Identity { epoch: 1, seq },
+            Timestamp::from_nanos(captured_at),
+            Format::Opaque,
+        );
         Frame::new(head, Bytes::new())
     }
 

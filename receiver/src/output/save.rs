@@ -82,18 +82,10 @@ fn create_folder(path: &Path) -> Result<(), Error> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use common::{Flags, Head, Identity, Timestamp};
+    use common::{Head, Identity, Timestamp};
 
     fn frame(epoch: u64, seq: u64, format: Format) -> Frame {
-        let head = Head {
-            identity: Identity { epoch, seq },
-            captured_at: Timestamp::default(),
-            format,
-            width: 0,
-            height: 0,
-            flags: Flags::KEY,
-            hops: 0,
-        };
+        let head = Head::new(Identity { epoch, seq }, Timestamp::default(), format);
         Frame::new(head, Bytes::from(format!("{epoch}-{seq}")))
     }
 
