@@ -122,11 +122,11 @@ impl Contender {
                 )
             }
             Self::Multiplex | Self::Threads => {
-                // The smallest pattern with a bar code: what is measured is the way out, and
-                // encoding should not be part of it.
+                // A tiny picture: what is measured is the way out, and encoding should not be part of
+                // it.
                 let driver = self.name();
                 format!(
-                    "broadcaster --source pattern?bytes={bytes} --size 96x64 --fps {fps} \
+                    "broadcaster --source pattern?bytes={bytes} --size 16x16 --fps {fps} \
                      --driver {driver} --frames-per-payload {frames_per_payload} --log error \
                      --http 127.0.0.1:0 --tcp 127.0.0.1:0"
                 )

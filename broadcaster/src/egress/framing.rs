@@ -15,6 +15,9 @@ use super::Protocol;
 
 /// How many framed payloads a worker keeps for viewers that are a little behind.
 const RECENT: usize = 8;
+/// Messages up to this size are made one piece: copying them once per worker costs less than handing
+/// several pieces to the kernel for every viewer.
+const JOINED_BYTES: usize = 16 << 10;
 /// Most pieces handed to the kernel in one call.
 pub const MAX_SLICES: usize = 16;
 
@@ -38,6 +41,10 @@ impl Framed {
             Protocol::Tcp => tcp::encode_payload(&payload.frames),
             Protocol::Http => mjpeg::encode_parts(&payload.frames),
         };
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        if bytes <= JOINED_BYTES {
+            return Self::single(pieces.concat().into());
+        }
         Self {
             pieces: pieces.into(),
         }
