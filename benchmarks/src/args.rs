@@ -23,6 +23,8 @@ pub enum Command {
     List,
     /// Run scenarios; results go to a folder as JSON and as a table
     Run(Run),
+    /// Make the tables anew from the results in folders
+    Report(Report),
     /// Put viewers on any server and say what they get
     Load(Load),
     /// Serve frames with the least a server can do: what everything is measured against
@@ -44,6 +46,14 @@ pub struct Run {
     /// Folder for results
     #[arg(long, value_name = "DIR", default_value = "benchmarks/results")]
     pub out: PathBuf,
+}
+
+/// Which results.
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    /// Folders with results
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
 }
 
 /// A load by hand.

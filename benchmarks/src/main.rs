@@ -1,6 +1,7 @@
 //! `benchmarks`: arguments in, measurements out.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,8 +9,9 @@ use benchmarks::args::{Args, Command};
 use benchmarks::bare::{self, Bare};
 use benchmarks::contender::Hindrance;
 use benchmarks::load::{Load, Target};
+use benchmarks::result::Run;
 use benchmarks::runner::{self, Effort};
-use benchmarks::scenario;
+use benchmarks::{scenario, table};
 use common::Shutdown;
 
 mod signals;
@@ -37,6 +39,7 @@ fn start(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Run(args) => run(&args, &shutdown),
+        Command::Report(args) => args.folders.iter().try_for_each(|folder| report(folder)),
         Command::Load(args) => {
             let load = Load::start(&Target::parse(&args.url)?, args.viewers, Hindrance::None)?;
             let (figures, (), ()) = load.watch(args.duration, || ());
@@ -80,6 +83,23 @@ fn run(args: &benchmarks::args::Run, shutdown: &Shutdown) -> anyhow::Result<()> 
         let scenario =
             scenario.with_context(|| format!("no scenario {name}; there are: {}", known()))?;
         runner::run(scenario, effort, &args.out, shutdown)?;
+    }
+    Ok(())
+}
+
+/// Makes a table beside each result in the folder.
+fn report(folder: &Path) -> anyhow::Result<()> {
+    let named = || folder.display().to_string();
+    for entry in std::fs::read_dir(folder).with_context(named)? {
+        let path = entry.with_context(named)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let name = || path.display().to_string();
+            let run = Run::load(&path).with_context(name)?;
+            table::save(&run, &path.with_extension("md")).with_context(name)?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What was measured, as it is kept: every cell of every round, with where it was measured.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -124,14 +124,26 @@ impl Cost {
 }
 
 impl Cell {
-    /// Whether enough was delivered for the cost to mean something.
+    /// Whether enough was delivered for the cost to mean something. One frame may lie across each
+    /// edge of the window.
+    #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.figures.delivered >= VALID_SHARE && self.figures.lost == 0
+        let missing = self.figures.published as f64 * (1.0 - self.figures.delivered);
+        let allowed = 1.0 + self.figures.published as f64 * (1.0 - VALID_SHARE);
+        missing <= allowed && self.figures.lost == 0
     }
 }
 
 impl Run {
+    /// Reads what was written.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no result.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_reader(BufReader::new(File::open(path)?))?)
+    }
+
     /// Writes everything measured so far, replacing the file as a whole.
     ///
     /// # Errors

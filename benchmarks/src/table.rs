@@ -56,7 +56,8 @@ pub fn render(run: &Run) -> String {
     let _ = writeln!(
         out,
         "# {}\n{}{} rounds; {} × {}, Linux {}, commit {}, load before {}. Median (least to most) over \
-         the rounds; ratios are to the bare loop of the same round.\n",
+         the rounds; ratios are to the bare loop of the same round. Delivered: one frame may lie \
+         across each edge of the window.\n",
         run.scenario,
         if run.is_quick {
             "**Quick run, not for quoting.** "
@@ -134,7 +135,8 @@ fn doubts(run: &Run) -> String {
         let share = 100.0 * VALID_SHARE;
         let _ = writeln!(
             out,
-            "\n**Bold: not valid as a cost**, {invalid} cells delivered less than {share} %."
+            "\n**Bold: not valid as a cost**, {invalid} cells delivered less than {share} %, \
+             edges aside."
         );
     }
     let busy = run

@@ -67,7 +67,7 @@ pub struct Args {
     pub ring_capacity: Option<usize>,
 
     /// Older frames are skipped for a slow viewer if there is a newer one [default: 250ms]
-    #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE", value_parser = crate::config::parse_duration)]
     pub max_age: Option<Duration>,
 
     /// Memory that frames may hold, in the ring and by slow viewers [default: 256MB]

@@ -12,6 +12,8 @@ use crate::args::{Args, Driver, LogFormat};
 
 mod units;
 
+pub use units::parse_duration;
+
 /// Widest and highest picture.
 const MAX_SIDE: u16 = 16_384;
 const MAX_FPS: f64 = 1_000.0;

@@ -10,6 +10,9 @@ use crate::args::{Args, Level};
 use crate::ingress::{Options, Source, SourceError};
 use crate::output::{self, Decoder, Outputs, Saver};
 
+/// Longest duration that is read. Far longer ones can add up to more seconds than a [`Duration`] holds, and humantime 2.4 panics at
+/// the edge.
+const MAX_DURATION_BYTES: usize = 16;
 /// Ages travel as whole milliseconds in 32 bits.
 const LONGEST_AGE: Duration = Duration::from_millis(u32::MAX as u64);
 const SHORTEST_AGE: Duration = Duration::from_millis(1);
@@ -162,7 +165,12 @@ fn parse_duration(
     text: String,
     (least, most): (Duration, Duration),
 ) -> Result<Duration, Error> {
-    match humantime::parse_duration(&text) {
+    let parsed = if text.len() > MAX_DURATION_BYTES {
+        Err(humantime::DurationError::NumberOverflow)
+    } else {
+        humantime::parse_duration(&text)
+    };
+    match parsed {
         Ok(duration) if (least..=most).contains(&duration) => Ok(duration),
         Ok(_) => Err(Error::Range {
             flag,

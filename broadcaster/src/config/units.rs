@@ -1,4 +1,22 @@
-//! Quantities as people type them.
+//! Quantities as people and viewers type them.
+
+use std::time::Duration;
+
+/// Longest duration that is read. Far longer ones can add up to more seconds than a [`Duration`]
+/// holds, and humantime 2.4 panics at the edge.
+const MAX_DURATION_BYTES: usize = 16;
+
+/// `250ms`, `2s`, `1m 30s`.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let right = "right would be 250ms or 2s";
+    if text.len() > MAX_DURATION_BYTES {
+        return Err(format!("longer than {MAX_DURATION_BYTES} bytes; {right}"));
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{error}; {right}"))
+}
 
 /// `256MB`, `64MiB`, `1GB` or plain bytes.
 pub(super) fn parse_bytes(text: &str) -> Option<u64> {
@@ -22,6 +40,15 @@ pub(super) fn parse_bytes(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_understood_and_never_overflow() {
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        let overflowing = parse_duration("18446744073709551615s1000ms");
+        assert!(overflowing.is_err_and(|error| error.contains("longer than 16 bytes")));
+        assert!(parse_duration("soon").is_err_and(|error| error.contains("right would be")));
+    }
 
     #[test]
     fn units_are_understood() {

@@ -33,7 +33,10 @@ use request::{Reply, Request, Route};
 /// How long a peer may take to say what it wants.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Peers that may be saying what they want, or be answered, at the same time.
-const MAX_HANDSHAKES: usize = 1024;
+const MAX_HANDSHAKES: usize = 4096;
+/// How long a newcomer waits for others to finish before it is turned away. Those who speak need
+/// far less, so a rush of viewers only queues; those who are silent do not keep others for long.
+const DOOR_PATIENCE: Duration = Duration::from_millis(100);
 /// A fault that goes on is logged once in this time.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 /// How long the door rests when the system has no descriptor left for another connection.
@@ -71,7 +74,8 @@ pub async fn serve(listener: TcpListener, door: Arc<Door>, protocol: Protocol, s
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Ok(permit) = handshakes.clone().try_acquire_owned() {
+                let permit = timeout(DOOR_PATIENCE, handshakes.clone().acquire_owned()).await;
+                if let Ok(Ok(permit)) = permit {
                     let welcome = door.clone().welcome(stream, peer, protocol);
                     tokio::spawn(async {
                         welcome.await;

@@ -141,6 +141,22 @@ fn a_storm_of_stalling_clients_costs_no_steady_viewer_a_frame() {
 }
 
 #[test]
+fn a_rush_of_newcomers_is_let_in() {
+    const RUSH: usize = 3000;
+    let stage = Stage::with("--source pattern?bytes=64 --fps 5");
+    let newcomer = |_| {
+        let mut native = Native::connect(stage.tcp);
+        native.hello("");
+        native
+    };
+    let mut rush: Vec<_> = (0..RUSH).map(newcomer).collect();
+    for native in &mut rush {
+        assert!(matches!(native.next(), Message::Welcome(_)));
+    }
+    assert_eq!(health(&stage, "viewers "), RUSH as u64);
+}
+
+#[test]
 fn places_are_limited_and_given_back() {
     for stage in Stage::with_each_driver("--source pattern --max-viewers 2") {
         let (first, second) = (stage.native(), stage.native());

@@ -82,7 +82,13 @@ fn check_reply(reply: &Reply) {
         .headers
         .iter()
         .find(|header| header.name == "Content-Length");
-    let body = (bytes.len() - length).to_string();
+    let body = (reply.text.len() + 1).to_string();
     assert_eq!(announced.map(|header| header.value), Some(body.as_bytes()));
+    let expected = if reply.has_body {
+        reply.text.len() + 1
+    } else {
+        0
+    };
+    assert_eq!(bytes.len() - length, expected);
     assert!(bytes.ends_with(b"\n") && std::str::from_utf8(&bytes).is_ok());
 }

@@ -7,13 +7,10 @@ use common::wire::mjpeg;
 
 use super::is_http_stream;
 use crate::channel::Channel;
+use crate::config;
 use crate::egress::admission::RETRY_AFTER;
 
 const MAX_HEADERS: usize = 64;
-/// Longest `max_age` that is read. Far longer ones can add up to more seconds than a [`Duration`]
-/// holds, and humantime 2.4 panics at the edge.
-const MAX_DURATION_BYTES: usize = 16;
-
 /// The part of a request head that decides where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -42,6 +39,8 @@ pub struct Reply {
     pub status: u16,
     /// What is wrong and what would be right, one line without its end.
     pub text: String,
+    /// Whether the text is sent, or only announced, as HEAD wants it.
+    pub has_body: bool,
 }
 
 impl Request {
@@ -70,6 +69,14 @@ impl Request {
     /// # Errors
     /// The answer to who asks for a stream that there is not.
     pub fn route(&self, channel: &Channel, max_age: Duration) -> Result<Route, Reply> {
+        let found = self.find(channel, max_age);
+        found.map_err(|reply| match self.method.as_str() {
+            "HEAD" => reply.without_body(),
+            _ => reply,
+        })
+    }
+
+    fn find(&self, channel: &Channel, max_age: Duration) -> Result<Route, Reply> {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let Some(name) = path
             .strip_prefix("/live/")
@@ -108,23 +115,29 @@ fn max_age_in(query: &str) -> Result<Option<Duration>, Reply> {
     else {
         return Ok(None);
     };
-    let wrong = |what: String| {
-        let text = format!("max_age={value}: {what}; right would be 250ms or 2s");
-        Reply::new(400, text)
-    };
-    if value.len() > MAX_DURATION_BYTES {
-        return Err(wrong(format!("longer than {MAX_DURATION_BYTES} bytes")));
+    match config::parse_duration(value) {
+        Ok(max_age) => Ok(Some(max_age)),
+        Err(error) => Err(Reply::new(400, format!("max_age={value}: {error}"))),
     }
-    let max_age = humantime::parse_duration(value).map_err(|error| wrong(error.to_string()))?;
-    Ok(Some(max_age))
 }
 
 impl Reply {
     /// An answer.
     #[must_use]
     pub fn new(status: u16, text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { status, text }
+        Self {
+            status,
+            text: text.into(),
+            has_body: true,
+        }
+    }
+
+    /// The answer to HEAD: it announces the body and does not send it.
+    fn without_body(self) -> Self {
+        Self {
+            has_body: false,
+            ..self
+        }
     }
 
     /// No place for now; come back.
@@ -135,7 +148,7 @@ impl Reply {
     /// The whole response, which says that the connection closes behind it.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let Self { status, text } = self;
+        let Self { status, text, .. } = self;
         let name = match status {
             400 => "Bad Request",
             404 => "Not Found",
@@ -151,11 +164,15 @@ impl Reply {
             _ => String::new(),
         };
         let length = text.len() + 1;
-        let answer = format!(
+        let mut answer = format!(
             "HTTP/1.1 {status} {name}\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Content-Length: {length}\r\n{extra}Cache-Control: no-store\r\nConnection: close\r\n\
-             \r\n{text}\n"
+             \r\n"
         );
+        if self.has_body {
+            answer.push_str(text);
+            answer.push('\n');
+        }
         answer.into()
     }
 }
@@ -242,6 +259,8 @@ mod tests {
             (404, "no channel \"other\" here; there is: main")
         );
         assert_eq!(route("POST /live/main.mjpeg").unwrap_err().status, 405);
+        let unseen = route("HEAD /live/other.mjpeg").unwrap_err();
+        assert!(unseen.encode().ends_with(b"\r\n\r\n"));
         let head = b"GET /live/main.mjpeg HTTP/1.1\r\n\r\n";
         let request = Request::parse(head).unwrap().unwrap();
         let opaque = request
