@@ -3,10 +3,11 @@
 //! Encoded bytes are charged when they are made and released when the last holder lets go of them:
 //! the ring, a worker's recent frames, a viewer in the middle of sending. So a stalled viewer that
 //! pins a frame is counted without anybody counting viewers. The budget refuses nothing by itself:
-//! before the limit is reached it is tight, and those who can hold less or take on less ask.
+//! before the limit is reached it is tight, and those who hold frames let go of some. Whoever takes on
+//! more work waits longer: until there is clearly room again ([`Budget::is_scarce`]).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -25,6 +26,8 @@ use bytes::Bytes;
 pub struct Budget {
     limit: u64,
     used: Arc<AtomicU64>,
+    /// Set when it is tight, cleared when there is clearly room.
+    was_tight: Arc<AtomicBool>,
 }
 
 impl Budget {
@@ -34,6 +37,7 @@ impl Budget {
         Self {
             limit,
             used: Arc::default(),
+            was_tight: Arc::default(),
         }
     }
 
@@ -59,11 +63,24 @@ impl Budget {
         self.limit
     }
 
-    /// Whether less than an eighth is left: time to refuse work and to let go of frames, so that
-    /// the limit itself is not reached.
+    /// Whether less than an eighth is left: time to let go of frames, so that the limit itself is
+    /// not reached.
     #[must_use]
     pub fn is_tight(&self) -> bool {
-        self.used() > self.limit - self.limit / 8
+        let is_tight = self.used() > self.limit - self.limit / 8;
+        if is_tight {
+            self.was_tight.store(true, Ordering::Relaxed);
+        }
+        is_tight
+    }
+
+    /// Whether it is tight, or was and less than a quarter is left since: no time for more work.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        if !self.is_tight() && self.used() < self.limit - self.limit / 4 {
+            self.was_tight.store(false, Ordering::Relaxed);
+        }
+        self.was_tight.load(Ordering::Relaxed)
     }
 }
 
@@ -90,13 +107,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_tight_before_its_limit() {
+    fn a_budget_is_tight_before_its_limit_and_scarce_until_there_is_clearly_room() {
         let budget = Budget::new(80);
-        let most = budget.charge(vec![0; 70].into());
-        assert!(!budget.is_tight());
+        let most = budget.charge(vec![0; 60].into());
+        let more = budget.charge(vec![0; 10].into());
+        assert!(!budget.is_tight() && !budget.is_scarce());
         let one = budget.charge(vec![0; 1].into());
-        assert!(budget.is_tight());
-        drop((most, one));
+        assert!(budget.is_tight() && budget.is_scarce());
+        drop((more, one));
+        assert!(!budget.is_tight() && budget.is_scarce());
+        drop(most);
+        assert!(!budget.is_scarce());
         assert_eq!(budget.used(), 0);
     }
 }

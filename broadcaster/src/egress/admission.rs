@@ -78,7 +78,7 @@ impl Admission {
         address: IpAddr,
         channel: Arc<Channel>,
     ) -> Result<Attendance, Refusal> {
-        if self.budget.is_tight() {
+        if self.budget.is_scarce() {
             return Err(Refusal::Memory {
                 used: self.budget.used(),
                 limit: self.budget.limit(),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn while_memory_is_tight_nobody_comes_in() {
+    fn while_memory_is_scarce_nobody_comes_in() {
         let limits = Limits {
             viewers: 3,
             per_address: 3,
