@@ -135,8 +135,7 @@ fn doubts(run: &Run) -> String {
         let share = 100.0 * VALID_SHARE;
         let _ = writeln!(
             out,
-            "\n**Bold: not valid as a cost**, {invalid} cells delivered less than {share} %, \
-             edges aside."
+            "\n**Bold: not valid as a cost**, {invalid} cells delivered less than {share} %."
         );
     }
     let busy = run

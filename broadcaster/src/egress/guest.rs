@@ -19,7 +19,7 @@ use super::viewer::{Reason, Viewer};
 /// Most bytes one viewer may send in one go; there is nothing that long to be said.
 const MAX_INPUT: usize = 256 << 10;
 /// Unsent bytes the kernel may hold per viewer before a connection counts as full. They are delay
-/// that `max_age` cannot see, so there should be few; below one typical frame they cost wake-ups.
+/// that `max_age` cannot see, so there should be few. The value is a guess, not yet measured.
 const UNSENT_BYTES: u32 = 128 << 10;
 
 /// A viewer on its way from the door to a driver.
