@@ -77,6 +77,10 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FRAMECAST_MEMORY_BUDGET")]
     pub memory_budget: Option<String>,
 
+    /// Unsent bytes the kernel may hold for a viewer, for measuring [default: 128KiB]
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub unsent_limit: Option<String>,
+
     /// Most viewers at once [default: what the limit of open files allows]
     #[arg(long, value_name = "N", env = "FRAMECAST_MAX_VIEWERS")]
     pub max_viewers: Option<usize>,

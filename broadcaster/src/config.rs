@@ -19,6 +19,8 @@ const MAX_SIDE: u16 = 16_384;
 const MAX_FPS: f64 = 1_000.0;
 const MAX_RING: usize = 1 << 16;
 const MAX_WORKERS: usize = 256;
+/// Unsent bytes the kernel may hold for a viewer: a guess, not yet measured.
+const UNSENT_LIMIT: &str = "128KiB";
 /// Below this not even a few frames of a small camera fit.
 const MIN_BUDGET: u64 = 1_000_000;
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub driver: DriverConfig,
     /// Payloads older than this are skipped for a viewer if there is a newer one.
     pub max_age: Duration,
+    /// Unsent bytes the kernel may hold for a viewer (`TCP_NOTSENT_LOWAT`).
+    pub unsent_limit: u32,
     /// Bytes that frames may hold.
     pub memory_budget: u64,
     /// Most viewers together; `None`: as many as there can be descriptors.
@@ -156,6 +160,12 @@ impl Config {
             let right = format!("a size such as 256MB or 64MiB, at least {MIN_BUDGET} bytes");
             return Err(wrong("--memory-budget", budget, right));
         };
+        let unsent = args.unsent_limit.as_deref().unwrap_or(UNSENT_LIMIT);
+        let unsent_limit = units::parse_bytes(unsent).and_then(|bytes| bytes.try_into().ok());
+        let Some(unsent_limit) = unsent_limit else {
+            let right = "a size such as 128KiB, below 4 GiB";
+            return Err(wrong("--unsent-limit", unsent, right));
+        };
         let origin = args.allow_origin.as_deref().unwrap_or_default();
         if !origin.chars().all(|char| char.is_ascii_graphic()) {
             let right = "an origin like https://example.org, or *";
@@ -167,6 +177,7 @@ impl Config {
             tcp,
             driver: DriverConfig::from_args(&args)?,
             max_age: args.max_age.unwrap_or(Duration::from_millis(250)),
+            unsent_limit,
             memory_budget,
             max_viewers: args.max_viewers,
             max_viewers_per_address: args.max_viewers_per_address.unwrap_or(usize::MAX),

@@ -183,6 +183,7 @@ impl Broadcaster {
             channel,
             driver,
             max_age: self.config.max_age,
+            unsent_limit: self.config.unsent_limit,
             allow_origin,
         });
         let http = accept::serve(self.http, door.clone(), Protocol::Http, shutdown.clone());

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::admission::{Admission, Attendance, RETRY_AFTER};
-use super::guest::{Guest, Newcomer};
+use super::guest::{self, Guest, Newcomer};
 use super::pages::{self, Pages};
 use super::viewer::{Terms, Viewer};
 use super::{Driver, Protocol};
@@ -59,6 +59,8 @@ pub struct Door {
     pub pages: Pages,
     /// How old payloads may grow for viewers who do not say.
     pub max_age: Duration,
+    /// Unsent bytes the kernel may hold for a viewer.
+    pub unsent_limit: u32,
     /// Sent as `Access-Control-Allow-Origin`.
     pub allow_origin: Option<String>,
 }
@@ -244,11 +246,13 @@ impl Door {
         terms: Terms,
         early: &[u8],
     ) -> io::Result<()> {
+        let stream = stream.into_std()?;
+        guest::prepare(&stream, self.unsent_limit)?;
         let subscriber = self.channel.ring.subscribe();
         let mut viewer = Viewer::new(terms, subscriber, SystemClock.monotonic());
         viewer.receive(early, &SystemClock);
         self.driver.adopt(Newcomer {
-            stream: stream.into_std()?,
+            stream,
             guest: Guest::new(arrival.peer, viewer, arrival.attendance),
         });
         Ok(())

@@ -18,9 +18,6 @@ use super::viewer::{Reason, Viewer};
 
 /// Most bytes one viewer may send in one go; there is nothing that long to be said.
 const MAX_INPUT: usize = 256 << 10;
-/// Unsent bytes the kernel may hold per viewer before a connection counts as full. They are delay
-/// that `max_age` cannot see, so there should be few. The value is a guess, not yet measured.
-const UNSENT_BYTES: u32 = 128 << 10;
 
 /// A viewer on its way from the door to a driver.
 #[derive(Debug)]
@@ -31,18 +28,20 @@ pub struct Newcomer {
     pub guest: Guest,
 }
 
-impl Newcomer {
-    /// Sets the options every stream of frames has.
-    ///
-    /// # Errors
-    /// If the connection is already gone.
-    pub fn prepare(&self) -> io::Result<()> {
-        let socket = SockRef::from(&self.stream);
-        socket.set_tcp_nodelay(true)?;
-        #[cfg(target_os = "linux")]
-        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-        Ok(())
-    }
+/// Sets the options that every connection with frames has. `unsent_limit` is how many unsent bytes
+/// the kernel may hold before the connection counts as full: they are delay that `max_age` cannot
+/// see.
+///
+/// # Errors
+/// If the connection is already gone.
+pub fn prepare(stream: &TcpStream, unsent_limit: u32) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(unsent_limit)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = unsent_limit;
+    Ok(())
 }
 
 /// Who is there, and since when.

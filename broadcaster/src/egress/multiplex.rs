@@ -171,7 +171,6 @@ impl EventLoop {
     }
 
     fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
-        newcomer.prepare()?;
         newcomer.stream.set_nonblocking(true)?;
         let mut stream = mio::net::TcpStream::from_std(newcomer.stream);
         let entry = self.connections.vacant_entry();

@@ -161,7 +161,6 @@ impl Herald {
     }
 
     fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
-        newcomer.prepare()?;
         newcomer.stream.set_nonblocking(false)?;
         newcomer.stream.set_write_timeout(Some(STALL_LIMIT))?;
         let line = Arc::new(Line {
