@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::{Protocol, Target};
 
+mod ustreamer;
+
 /// How long a server may take to end after it was told.
 const ENDING: Duration = Duration::from_secs(5);
 /// Lines a server prints before its address, at most.
@@ -27,6 +29,8 @@ pub enum Contender {
     Multiplex,
     /// The broadcaster, a thread for each viewer.
     Threads,
+    /// ustreamer.
+    Ustreamer,
 }
 
 /// What is asked of a server.
@@ -57,6 +61,8 @@ pub enum Hindrance {
     Stopped(usize),
     /// So many that read far less than they are sent.
     Throttled(usize),
+    /// Ten newcomers a second who leave with their first frame.
+    Joining,
 }
 
 /// Why a server is not there.
@@ -87,7 +93,9 @@ pub struct Server {
     child: Child,
     sampler: Sampler,
     /// Kept open: a program whose output nobody takes may end.
-    _stdout: BufReader<ChildStdout>,
+    _stdout: Option<BufReader<ChildStdout>>,
+    /// Where its pictures come from, if not from itself.
+    _camera: Option<ustreamer::Camera>,
     /// Where viewers connect.
     pub target: Target,
 }
@@ -100,9 +108,11 @@ impl Contender {
             Self::Bare => "bare loop",
             Self::Multiplex => "multiplex",
             Self::Threads => "threads",
+            Self::Ustreamer => "ustreamer",
         }
     }
 
+    /// How one of our own programs is started.
     fn command(self, workload: &Workload) -> Command {
         let Workload {
             bytes,
@@ -121,7 +131,7 @@ impl Contender {
                      --frames-per-payload {frames_per_payload}"
                 )
             }
-            Self::Multiplex | Self::Threads => {
+            _ => {
                 // A tiny picture: what is measured is the way out, and encoding should not be part of
                 // it.
                 let driver = self.name();
@@ -143,6 +153,12 @@ impl Contender {
     /// # Errors
     /// If it does not start or does not say where it listens.
     pub fn start(self, workload: &Workload) -> Result<Server, Error> {
+        if self == Self::Ustreamer {
+            let (child, target, camera) = ustreamer::start(workload)?;
+            let mut server = Server::new(child, target)?;
+            server._camera = Some(camera);
+            return Ok(server);
+        }
         let mut command = self.command(workload);
         let program = PathBuf::from(command.get_program());
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
@@ -163,17 +179,24 @@ impl Contender {
             end(&mut child);
             return Err(Error::Silent { program });
         };
-        let sampler = Sampler::new(child.id())?;
-        Ok(Server {
-            child,
-            sampler,
-            _stdout: stdout,
-            target,
-        })
+        let mut server = Server::new(child, target)?;
+        server._stdout = Some(stdout);
+        Ok(server)
     }
 }
 
 impl Server {
+    fn new(child: Child, target: Target) -> Result<Self, Error> {
+        let sampler = Sampler::new(child.id())?;
+        Ok(Self {
+            child,
+            sampler,
+            _stdout: None,
+            _camera: None,
+            target,
+        })
+    }
+
     /// What it has used up to now.
     ///
     /// # Errors

@@ -8,22 +8,29 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use common::wire::tcp::{Hello, Message, VERSION};
 use common::{Clock, Monotonic, Shutdown, SystemClock};
+use hdrhistogram::Histogram;
 
+pub mod arrival;
 pub mod crowd;
 pub mod hindering;
+pub mod joining;
 pub mod sample;
 
 use crate::contender::Hindrance;
 use crowd::Crowd;
 use hindering::Hindering;
+use joining::Joining;
 use sample::Samples;
 
 /// Viewers of every load that parse what they get.
 pub const SAMPLES: usize = 8;
+/// The middle between two frames is waited for so long at most.
+const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
 /// What viewers speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -133,6 +140,7 @@ pub struct Load {
     crowd: Crowd,
     samples: Samples,
     hindering: Hindering,
+    joining: Option<Joining>,
     shutdown: Shutdown,
 }
 
@@ -142,6 +150,7 @@ pub struct Mark {
     at: Monotonic,
     crowd: Vec<u64>,
     samples: sample::Totals,
+    first_frames: Option<Histogram<u64>>,
 }
 
 /// What a load received between two moments.
@@ -165,6 +174,10 @@ pub struct Figures {
     pub age_p99_ms: f64,
     /// See `age_p50_ms`.
     pub age_max_ms: f64,
+    /// 99th percentile of last minus first arrival, over the frames that all samples got.
+    pub synchrony_ms: f64,
+    /// From connecting to the first whole frame, if there were newcomers: median, largest.
+    pub first_frame_ms: Option<(f64, f64)>,
     /// Connections that ended during the window.
     pub lost: u64,
 }
@@ -178,14 +191,19 @@ impl Load {
         let mut streams = target.connect_all(viewers)?;
         let crowd = streams.split_off(SAMPLES.min(viewers));
         let hindering = match hindrance {
-            Hindrance::None => Vec::new(),
+            Hindrance::None | Hindrance::Joining => Vec::new(),
             Hindrance::Stopped(count) | Hindrance::Throttled(count) => target.connect_all(count)?,
         };
         let shutdown = Shutdown::default();
+        let joining = match hindrance {
+            Hindrance::Joining => Some(Joining::start(target, &shutdown)?),
+            _ => None,
+        };
         Ok(Self {
             samples: Samples::start(streams, target.protocol, &shutdown)?,
             crowd: Crowd::start(crowd, &shutdown)?,
             hindering: Hindering::start(hindering, hindrance, &shutdown)?,
+            joining,
             shutdown,
         })
     }
@@ -197,14 +215,35 @@ impl Load {
             at: SystemClock.monotonic(),
             crowd: self.crowd.bytes(),
             samples: self.samples.totals(),
+            first_frames: self.joining.as_ref().map(Joining::times),
+        }
+    }
+
+    /// Waits for the middle between two frames, so that none is on its way at the edge of a window.
+    fn wait_between_frames(&self) {
+        let begun = SystemClock.monotonic();
+        while SystemClock.monotonic().since(begun) < LONGEST_BEAT {
+            let pause = match self.samples.beat() {
+                Some((at, interval)) => {
+                    let since = SystemClock.monotonic().since(at);
+                    if (2 * interval / 5..3 * interval / 5).contains(&since) {
+                        return;
+                    }
+                    interval / 20
+                }
+                None => Duration::ZERO,
+            };
+            thread::sleep(pause.max(Duration::from_millis(1)));
         }
     }
 
     /// Watches for `window`; `at_edges` is called at its begin and at its end.
     pub fn watch<T>(&self, window: Duration, mut at_edges: impl FnMut() -> T) -> (Figures, T, T) {
+        self.wait_between_frames();
         let (from, first) = (self.mark(), at_edges());
         // Nothing triggers it while the load is borrowed: this is a sleep.
         let _ = self.shutdown.wait(window);
+        self.wait_between_frames();
         let (to, last) = (self.mark(), at_edges());
         (Figures::between(&from, &to), first, last)
     }
@@ -216,6 +255,7 @@ impl Drop for Load {
         self.crowd.join();
         self.samples.join();
         self.hindering.join();
+        self.joining.iter_mut().for_each(Joining::join);
     }
 }
 
@@ -246,6 +286,9 @@ impl Figures {
             age_p50_ms: ms(ages.value_at_quantile(0.5)),
             age_p99_ms: ms(ages.value_at_quantile(0.99)),
             age_max_ms: ms(ages.max()),
+            synchrony_ms: ms(to.samples.apart.value_at_quantile(0.99)),
+            first_frame_ms: (to.first_frames.as_ref())
+                .map(|times| (ms(times.value_at_quantile(0.5)), ms(times.max()))),
             lost: to.samples.lost - from.samples.lost,
         }
     }
@@ -272,8 +315,9 @@ impl std::fmt::Display for Figures {
         )?;
         write!(
             f,
-            "  age        {:.1}/{:.1}/{:.1} ms p50/p99/max, {:.0} bytes a frame on the wire",
-            self.age_p50_ms, self.age_p99_ms, self.age_max_ms, self.wire_bytes,
+            "  age        {:.1}/{:.1}/{:.1} ms p50/p99/max, synchrony {:.1} ms, \
+             {:.0} bytes a frame on the wire",
+            self.age_p50_ms, self.age_p99_ms, self.age_max_ms, self.synchrony_ms, self.wire_bytes,
         )
     }
 }
@@ -325,9 +369,11 @@ mod tests {
                 frames: each.iter().sum(),
                 bytes: each.iter().sum::<u64>() * 100,
                 newest_seq,
-                ages: sample::empty_ages(),
+                ages: sample::empty_times(),
+                apart: sample::empty_times(),
                 lost: 0,
             },
+            first_frames: None,
         };
         let from = mark(1000, &[500, 0], &[5], 5);
         let to = mark(3000, &[1500, 500], &[15], 15);

@@ -14,6 +14,8 @@ use crate::result::{Cell, Cost, Machine, Run};
 use crate::scenario::Scenario;
 use crate::table;
 
+const QUICK_WINDOW: Duration = Duration::from_secs(1);
+
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
@@ -21,8 +23,8 @@ pub struct Effort {
     pub rounds: u32,
     /// Time before the window, in which everything gets going.
     pub warm_up: Duration,
-    /// Time that is measured.
-    pub window: Duration,
+    /// Whether the window is cut down to a second.
+    pub is_quick: bool,
 }
 
 impl Effort {
@@ -30,13 +32,13 @@ impl Effort {
     pub const FULL: Self = Self {
         rounds: 3,
         warm_up: Duration::from_millis(1_500),
-        window: Duration::from_secs(4),
+        is_quick: false,
     };
     /// Enough to see that it works.
     pub const QUICK: Self = Self {
         rounds: 1,
         warm_up: Duration::from_millis(500),
-        window: Duration::from_secs(1),
+        is_quick: true,
     };
 }
 
@@ -53,11 +55,16 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let mut run = Run {
         scenario: scenario.name.to_owned(),
-        is_quick: effort.rounds < Effort::FULL.rounds,
+        is_quick: effort.is_quick || effort.rounds < Effort::FULL.rounds,
         machine: Machine::here(),
         cells: Vec::new(),
     };
     let cells = scenario.workloads.len() * scenario.contenders.len() * effort.rounds as usize;
+    let window = if effort.is_quick {
+        QUICK_WINDOW
+    } else {
+        scenario.window
+    };
     let begun = SystemClock.monotonic();
     for round in 1..=effort.rounds {
         for workload in &scenario.workloads {
@@ -65,7 +72,7 @@ pub fn run(
                 if shutdown.is_triggered() {
                     return Ok(());
                 }
-                let cell = measure(round, contender, workload, effort)?;
+                let cell = measure(round, contender, workload, (effort.warm_up, window))?;
                 run.cells.push(cell);
                 let path = run.save(folder).context("result not written")?;
                 table::save(&run, &path.with_extension("md")).context("table not written")?;
@@ -89,15 +96,15 @@ fn measure(
     round: u32,
     contender: Contender,
     workload: &Workload,
-    effort: Effort,
+    (warm_up, window): (Duration, Duration),
 ) -> anyhow::Result<Cell> {
     let mut server = contender.start(workload)?;
     let mut own = Sampler::new(std::process::id())?;
     let load = Load::start(&server.target, workload.viewers, workload.hindrance)
         .with_context(|| format!("{} with {} viewers", contender.name(), workload.viewers))?;
-    std::thread::sleep(effort.warm_up);
+    std::thread::sleep(warm_up);
     let sample = || Ok::<_, anyhow::Error>((server.sample()?, own.sample(&SystemClock)?));
-    let (figures, first, last) = load.watch(effort.window, sample);
+    let (figures, first, last) = load.watch(window, sample);
     let ((server_first, own_first), (server_last, own_last)) = (first?, last?);
     let cost = Cost::of(
         &server_last.since(&server_first),

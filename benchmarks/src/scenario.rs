@@ -1,5 +1,7 @@
 //! What is run: which contenders, under which loads.
 
+use std::time::Duration;
+
 use crate::contender::{Contender, Hindrance, Workload};
 use crate::load::Protocol;
 
@@ -14,7 +16,12 @@ pub struct Scenario {
     pub contenders: Vec<Contender>,
     /// What is asked of each.
     pub workloads: Vec<Workload>,
+    /// How long each is watched.
+    pub window: Duration,
 }
+
+/// Long enough for some hundred frames.
+const WINDOW: Duration = Duration::from_secs(4);
 
 const ALL: [Contender; 3] = [Contender::Bare, Contender::Multiplex, Contender::Threads];
 
@@ -37,7 +44,7 @@ const fn in_fives(mut workload: Workload) -> Workload {
 /// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    vec![egress(), capacity(), isolation()]
+    vec![egress(), capacity(), isolation(), joining(), ustreamer()]
 }
 
 /// A star around the two usual loads: one quantity is changed at a time.
@@ -54,6 +61,7 @@ fn egress() -> Scenario {
         about: "CPU a frame and viewer, age at arrival, memory: each driver beside the bare loop",
         contenders: ALL.to_vec(),
         workloads,
+        window: WINDOW,
     }
 }
 
@@ -67,6 +75,8 @@ fn capacity() -> Scenario {
         workloads: grid
             .map(|viewers| workload(Protocol::Tcp, viewers, 8_000, 15))
             .to_vec(),
+        // At the limit one frame more or less has to weigh little.
+        window: 2 * WINDOW,
     }
 }
 
@@ -93,5 +103,39 @@ fn isolation() -> Scenario {
         about: "what healthy viewers feel when others are stopped or throttled",
         contenders: vec![Contender::Multiplex, Contender::Threads],
         workloads: workloads.to_vec(),
+        window: WINDOW,
+    }
+}
+
+/// How long a newcomer waits for its first frame.
+fn joining() -> Scenario {
+    let workloads = [
+        workload(Protocol::Http, 300, 90_000, 30),
+        workload(Protocol::Tcp, 1000, 8_000, 30),
+    ];
+    let with_newcomers = |mut workload: Workload| {
+        workload.hindrance = Hindrance::Joining;
+        workload
+    };
+    Scenario {
+        name: "joining",
+        about: "from connecting to the first whole frame, while others watch",
+        contenders: ALL.to_vec(),
+        workloads: workloads.map(with_newcomers).to_vec(),
+        window: WINDOW,
+    }
+}
+
+/// The same pictures out of a server that others use.
+fn ustreamer() -> Scenario {
+    use Contender::{Bare, Multiplex, Ustreamer};
+    Scenario {
+        name: "ustreamer",
+        about: "the broadcaster beside ustreamer (has to be installed), each passing on ready JPEGs",
+        contenders: vec![Bare, Multiplex, Ustreamer],
+        workloads: [10, 100, 300]
+            .map(|viewers| workload(Protocol::Http, viewers, 90_000, 30))
+            .to_vec(),
+        window: WINDOW,
     }
 }

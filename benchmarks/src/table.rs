@@ -43,6 +43,7 @@ pub fn describe(workload: &Workload) -> String {
         Hindrance::None => String::new(),
         Hindrance::Stopped(count) => format!(", {count} stopped"),
         Hindrance::Throttled(count) => format!(", {count} throttled"),
+        Hindrance::Joining => ", newcomers".to_owned(),
     };
     format!("{protocol} {size}{payload}{beside}")
 }
@@ -56,8 +57,9 @@ pub fn render(run: &Run) -> String {
     let _ = writeln!(
         out,
         "# {}\n{}{} rounds; {} × {}, Linux {}, commit {}, load before {}. Median (least to most) over \
-         the rounds; ratios are to the bare loop of the same round. Delivered: one frame may lie \
-         across each edge of the window.\n",
+         the rounds; ratios are to the bare loop of the same round. Delivered: at the limit a frame \
+         may lie across each edge of the window. Synchrony: 99th percentile of last minus first \
+         arrival at 8 viewers that parse.\n",
         run.scenario,
         if run.is_quick {
             "**Quick run, not for quoting.** "
@@ -72,8 +74,8 @@ pub fn render(run: &Run) -> String {
         machine.load_before,
     );
     out.push_str(
-        "| load | who | CPU µs a frame and viewer | ratio | age p50 / p99 ms | delivered % | \
-         PSS MB | socket MB | threads |\n|---|---|---|---|---|---|---|---|---|\n",
+        "| load | who | CPU µs a frame and viewer | ratio | age p50 / p99 ms | synchrony ms | \
+         delivered % | PSS MB | socket MB | threads |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for workload in distinct(run.cells.iter().map(|cell| cell.workload)) {
         for contender in distinct(run.cells.iter().map(|cell| cell.contender)) {
@@ -85,6 +87,7 @@ pub fn render(run: &Run) -> String {
             }
         }
     }
+    out.push_str(&first_frames(run));
     out.push_str(&doubts(run));
     out
 }
@@ -102,13 +105,14 @@ fn row(run: &Run, workload: &Workload, contender: Contender, cells: &[&Cell]) ->
         format!("**{delivered}**")
     };
     format!(
-        "| {} | {} | {} | {} | {} / {} | {delivered} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} / {} | {} | {delivered} | {} | {} | {} |\n",
         describe(workload),
         contender.name(),
         spread(&|cell| cell.cost.cpu_us, 2),
         Spread::of(ratios, 2),
         spread(&|cell| cell.figures.age_p50_ms, 1).median(),
         spread(&|cell| cell.figures.age_p99_ms, 1),
+        spread(&|cell| cell.figures.synchrony_ms, 1).median(),
         spread(&|cell| megabytes(cell.cost.pss_bytes.unwrap_or(0)), 1).median(),
         spread(&|cell| megabytes(cell.cost.socket_bytes), 1).median(),
         spread(&|cell| count(cell.cost.threads), 0).median(),
@@ -126,6 +130,34 @@ fn bare_beside(run: &Run, cell: &Cell) -> Option<f64> {
         .iter()
         .find(is_beside)
         .map(|other| other.cost.cpu_us)
+}
+
+/// From connecting to the first whole frame, where there were newcomers.
+fn first_frames(run: &Run) -> String {
+    let mut out = String::new();
+    for workload in distinct(run.cells.iter().map(|cell| cell.workload)) {
+        for contender in distinct(run.cells.iter().map(|cell| cell.contender)) {
+            let times = (run.cells.iter())
+                .filter(|cell| cell.workload == workload && cell.contender == contender)
+                .filter_map(|cell| cell.figures.first_frame_ms);
+            let (medians, longest): (Vec<_>, Vec<_>) = times.unzip();
+            if !medians.is_empty() {
+                let _ = writeln!(
+                    out,
+                    "| {} | {} | {} | {} |",
+                    describe(&workload),
+                    contender.name(),
+                    Spread::of(medians.into_iter(), 1),
+                    Spread::of(longest.into_iter(), 1),
+                );
+            }
+        }
+    }
+    if out.is_empty() {
+        return out;
+    }
+    let head = "| load | who | first frame after connecting: median ms | longest ms |";
+    format!("\n{head}\n|---|---|---|---|\n{out}")
 }
 
 fn doubts(run: &Run) -> String {

@@ -77,7 +77,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", env = "FRAMECAST_MEMORY_BUDGET")]
     pub memory_budget: Option<String>,
 
-    /// Unsent bytes the kernel may hold for a viewer, for measuring [default: 128KiB]
+    /// Unsent bytes the kernel may hold for a viewer, for measuring [default: 16KiB]
     #[arg(long, value_name = "SIZE", hide = true)]
     pub unsent_limit: Option<String>,
 

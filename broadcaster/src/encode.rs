@@ -4,16 +4,12 @@
 //! can make frames of an exact size: JPEGs padded with comment segments, or, where no JPEG is that
 //! small, opaque bytes.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use common::{Budget, Flags, Format, Frame, Head, Identity, Image, Timestamp};
+use bytes::Bytes;
+use common::{Budget, Flags, Format, Frame, Head, Identity, Image, Timestamp, jpeg};
 use turbojpeg::{Compressor, Decompressor, PixelFormat, ScalingFactor, Subsamp};
 
 use crate::capture::{Captured, Picture};
 
-/// Most payload bytes of one comment segment (its length field counts itself).
-const COMMENT_BYTES: usize = 65_533;
-/// Marker and length of a comment segment.
-const COMMENT_HEAD: usize = 4;
 /// Pictures above this are not decoded, so that a forged head cannot ask for all memory.
 const MAX_PIXELS: usize = 100_000_000;
 /// How much larger than the sample a later picture may be before it no longer fits.
@@ -167,7 +163,7 @@ impl Encoder {
         loop {
             let jpeg = self.jpeg(image)?;
             if jpeg.len() <= bytes {
-                return Ok(pad(&jpeg, bytes));
+                return Ok(jpeg::pad(&jpeg, bytes));
             }
             if self.quality == 1 {
                 let (wanted, found) = (bytes, jpeg.len());
@@ -189,25 +185,6 @@ const fn head(identity: Identity, at: Timestamp, format: Format, size: (u16, u16
         flags: Flags::KEY,
         hops: 0,
     }
-}
-
-/// Puts comment segments behind the start marker until the picture has exactly `bytes`. One to
-/// three missing bytes, too few for a segment, become fill bytes (T.81, B.1.1.2).
-fn pad(jpeg: &[u8], bytes: usize) -> Bytes {
-    let mut out = BytesMut::with_capacity(bytes);
-    let (start, rest) = jpeg.split_at(2);
-    out.put_slice(start);
-    let mut missing = bytes - jpeg.len();
-    while missing >= COMMENT_HEAD {
-        let comment = (missing - COMMENT_HEAD).min(COMMENT_BYTES);
-        out.put_slice(&[0xff, 0xfe]);
-        out.put_u16(u16::try_from(comment + 2).expect("at most 65535"));
-        out.put_bytes(0, comment);
-        missing -= COMMENT_HEAD + comment;
-    }
-    out.put_bytes(0xff, missing);
-    out.put_slice(rest);
-    out.freeze()
 }
 
 /// Decodes a JPEG only to see whether it can be decoded.
@@ -269,7 +246,7 @@ mod tests {
             let mut encoder = Encoder::exact(80, bytes, &image).unwrap();
             let frame = encode(&mut encoder, &image);
             assert_eq!(frame.data().len(), bytes);
-            let scanned = common::jpeg::scan(frame.data()).unwrap();
+            let scanned = jpeg::scan(frame.data()).unwrap();
             assert_eq!(scanned.length, bytes);
             assert_eq!((scanned.width, scanned.height), (320, 240));
             check(frame.data()).unwrap();
@@ -310,7 +287,7 @@ mod tests {
         check(&jpeg).unwrap();
         let mut short = jpeg.clone();
         short.drain(jpeg.len() - 200..jpeg.len() - 2);
-        assert!(common::jpeg::scan(&short).is_ok());
+        assert!(jpeg::scan(&short).is_ok());
         assert!(check(&short).is_err());
     }
 }

@@ -7,6 +7,10 @@
 
 use crate::wire::{DecodeError, Fault};
 
+mod padding;
+
+pub use padding::pad;
+
 /// Start of image.
 const SOI: [u8; 2] = [0xff, 0xd8];
 /// The shortest segment length: the two length bytes alone.

@@ -17,6 +17,7 @@ pub mod ring;
 pub mod sampler;
 pub mod shutdown;
 pub mod subscribe;
+pub mod synchrony;
 pub mod wire;
 
 mod sync;

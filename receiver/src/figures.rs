@@ -7,6 +7,7 @@ use std::ops::Add;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::synchrony::Synchrony;
 use common::{Clock, Monotonic, SystemClock};
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
@@ -16,7 +17,6 @@ use crate::account::Counts;
 use crate::config::{Config, Decode};
 use crate::ingress::Source;
 use crate::output::Tally;
-use crate::synchrony::Synchrony;
 use crate::watch::{Health, Slot};
 
 /// Histograms go from a microsecond to ten minutes, to three digits.

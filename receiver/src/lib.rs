@@ -16,7 +16,6 @@ pub mod output;
 pub mod report;
 pub mod run;
 pub mod signals;
-pub mod synchrony;
 pub mod watch;
 
 pub use config::Config;

@@ -7,20 +7,18 @@ use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use common::wire::mjpeg;
-use common::wire::tcp::{Message, Sender};
-use common::{Clock, DecodeError, Shutdown, SystemClock, Timestamp};
+use bytes::BytesMut;
+use common::synchrony::Synchrony;
+use common::{Clock, DecodeError, Identity, Monotonic, Shutdown, SystemClock, Timestamp};
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
 
+use super::arrival::{Arrived, Parser};
 use super::{LoopWaker, Protocol, read_some};
 
 const EVENTS: usize = 64;
 const WAKE: Token = Token(usize::MAX);
 const SCRATCH_BYTES: usize = 256 << 10;
-/// A response head longer than this is none.
-const MAX_RESPONSE_HEAD: usize = 8 << 10;
 
 /// What all samples have received, from their beginning.
 #[derive(Debug, Clone)]
@@ -35,20 +33,22 @@ pub struct Totals {
     pub newest_seq: u64,
     /// Ages at arrival in microseconds, since the totals were last asked for.
     pub ages: Histogram<u64>,
+    /// Last minus first arrival in microseconds, of the frames that all samples got since then.
+    pub apart: Histogram<u64>,
     /// Connections that have ended or broken.
     pub lost: u64,
 }
 
-/// No age yet; ages from 1 µs to 60 s with three digits.
+/// No time yet; times from 1 µs to 60 s with three digits.
 #[must_use]
-pub fn empty_ages() -> Histogram<u64> {
+pub fn empty_times() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are in order")
 }
 
 /// The thread that parses for all samples.
 #[derive(Debug)]
 pub struct Samples {
-    totals: Arc<Mutex<Totals>>,
+    tally: Arc<Mutex<Tally>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -62,14 +62,7 @@ impl Samples {
         protocol: Protocol,
         shutdown: &Shutdown,
     ) -> io::Result<Self> {
-        let totals = Arc::new(Mutex::new(Totals {
-            each: vec![0; streams.len()],
-            frames: 0,
-            bytes: 0,
-            newest_seq: 0,
-            ages: empty_ages(),
-            lost: 0,
-        }));
+        let tally = Arc::new(Mutex::new(Tally::new(streams.len())));
         let poll = Poll::new()?;
         let waker = Waker::from(Arc::new(LoopWaker(mio::Waker::new(poll.registry(), WAKE)?)));
         shutdown.wake_by(&waker);
@@ -84,23 +77,31 @@ impl Samples {
                 parser: Parser::new(protocol),
             });
         }
-        let (shared, shutdown) = (totals.clone(), shutdown.clone());
+        let (shared, shutdown) = (tally.clone(), shutdown.clone());
         let thread = thread::Builder::new()
             .name("samples".to_owned())
             .spawn(move || parse(poll, viewers, &shared, &shutdown))?;
         Ok(Self {
-            totals,
+            tally,
             thread: Some(thread),
         })
     }
 
-    /// The totals up to now; ages begin anew.
+    /// The totals up to now; times begin anew.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let mut totals = lock(&self.totals);
+        let totals = &mut lock(&self.tally).totals;
         let taken = totals.clone();
         totals.ages.reset();
+        totals.apart.reset();
         taken
+    }
+
+    /// When the newest frame arrived first, and how long after the one before; `None` before the
+    /// second one.
+    #[must_use]
+    pub fn beat(&self) -> Option<(Monotonic, Duration)> {
+        lock(&self.tally).beat
     }
 
     /// Waits for the end, which the word to end brings about.
@@ -111,8 +112,8 @@ impl Samples {
     }
 }
 
-fn lock(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
-    totals.lock().expect("no thread panics while holding this")
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().expect("no thread panics while holding this")
 }
 
 struct Viewer {
@@ -121,81 +122,7 @@ struct Viewer {
     parser: Parser,
 }
 
-/// What is expected next on a connection.
-enum Parser {
-    Native,
-    ResponseHead,
-    Parts(mjpeg::Parser),
-}
-
-/// A frame that has arrived whole.
-struct Arrived {
-    seq: Option<u64>,
-    captured_at: Option<Timestamp>,
-}
-
-impl Parser {
-    const fn new(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Tcp => Self::Native,
-            Protocol::Http => Self::ResponseHead,
-        }
-    }
-
-    /// Takes the next frames off the buffer, none while they are not whole; an error: give up.
-    fn take(&mut self, buffer: &mut BytesMut) -> Result<Vec<Arrived>, DecodeError> {
-        match self {
-            Self::Native => match Message::decode(buffer, Sender::Server)? {
-                Message::Payload(frames) => Ok((frames.iter().map(|frame| &frame.head))
-                    .map(|head| Arrived {
-                        seq: Some(head.identity.seq),
-                        captured_at: Some(head.captured_at),
-                    })
-                    .collect()),
-                _ => Ok(Vec::new()),
-            },
-            Self::ResponseHead => {
-                *self = Self::Parts(take_response_head(buffer)?);
-                Ok(Vec::new())
-            }
-            Self::Parts(parser) => Ok((parser.decode(buffer)?.into_iter())
-                .map(|part| Arrived {
-                    seq: part.head.seq,
-                    captured_at: part.head.captured_at,
-                })
-                .collect()),
-        }
-    }
-}
-
-fn take_response_head(buffer: &mut BytesMut) -> Result<mjpeg::Parser, DecodeError> {
-    let invalid = |text: &str| DecodeError::Invalid {
-        at: 0,
-        fault: common::wire::Fault::Head(text.to_owned()),
-    };
-    let mut headers = [httparse::EMPTY_HEADER; 32];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(buffer) {
-        Ok(httparse::Status::Complete(length)) => {
-            let is_type = |h: &&httparse::Header<'_>| h.name.eq_ignore_ascii_case("content-type");
-            let content_type = response
-                .headers
-                .iter()
-                .find(is_type)
-                .map(|header| header.value);
-            let content_type = content_type.and_then(|value| std::str::from_utf8(value).ok());
-            let parser = content_type.and_then(mjpeg::Parser::new);
-            buffer.advance(length);
-            parser.ok_or_else(|| invalid("not a stream of parts"))
-        }
-        Ok(httparse::Status::Partial) if buffer.len() < MAX_RESPONSE_HEAD => {
-            Err(DecodeError::Incomplete { needed: 1 })
-        }
-        _ => Err(invalid("not an HTTP response")),
-    }
-}
-
-fn parse(mut poll: Poll, mut viewers: Vec<Viewer>, totals: &Mutex<Totals>, shutdown: &Shutdown) {
+fn parse(mut poll: Poll, mut viewers: Vec<Viewer>, tally: &Mutex<Tally>, shutdown: &Shutdown) {
     let mut events = Events::with_capacity(EVENTS);
     let mut scratch = vec![0; SCRATCH_BYTES];
     while !shutdown.is_triggered() {
@@ -208,11 +135,11 @@ fn parse(mut poll: Poll, mut viewers: Vec<Viewer>, totals: &Mutex<Totals>, shutd
         for event in &events {
             let Token(key) = event.token();
             if let Some(viewer) = viewers.get_mut(key)
-                && !viewer.read(key, &mut scratch, totals)
+                && !viewer.read(key, &mut scratch, tally)
             {
                 // Fails only if it is not registered, which is what is wanted.
                 drop(poll.registry().deregister(&mut viewer.stream));
-                lock(totals).lost += 1;
+                lock(tally).totals.lost += 1;
             }
         }
     }
@@ -220,37 +147,37 @@ fn parse(mut poll: Poll, mut viewers: Vec<Viewer>, totals: &Mutex<Totals>, shutd
 
 impl Viewer {
     /// Reads all there is and counts the frames in it; false at the end of the connection.
-    fn read(&mut self, key: usize, scratch: &mut [u8], totals: &Mutex<Totals>) -> bool {
+    fn read(&mut self, key: usize, scratch: &mut [u8], tally: &Mutex<Tally>) -> bool {
         loop {
             match read_some(&mut self.stream, scratch) {
                 None => return false,
                 Some(0) => return true,
                 Some(count) => self.buffer.extend_from_slice(&scratch[..count]),
             }
-            if !self.count_frames(key, totals) {
+            if !self.count_frames(key, tally) {
                 return false;
             }
         }
     }
 
-    fn count_frames(&mut self, key: usize, totals: &Mutex<Totals>) -> bool {
-        let now = SystemClock.wall();
+    fn count_frames(&mut self, key: usize, tally: &Mutex<Tally>) -> bool {
+        let now = Now {
+            wall: SystemClock.wall(),
+            monotonic: SystemClock.monotonic(),
+        };
         loop {
             let before = self.buffer.len();
             match self.parser.take(&mut self.buffer) {
                 Ok(arrived) => {
-                    let mut totals = lock(totals);
                     if !arrived.is_empty() {
-                        totals.bytes += (before - self.buffer.len()) as u64;
-                    }
-                    for frame in arrived {
-                        totals.count(key, &frame, now);
+                        let taken = (before - self.buffer.len()) as u64;
+                        lock(tally).count(key, &arrived, taken, now);
                     }
                 }
                 // Bytes between parts are dropped while the next part is incomplete: they belong to
                 // frames all the same.
                 Err(DecodeError::Incomplete { .. }) => {
-                    lock(totals).bytes += (before - self.buffer.len()) as u64;
+                    lock(tally).totals.bytes += (before - self.buffer.len()) as u64;
                     return true;
                 }
                 Err(_) => return false,
@@ -259,15 +186,72 @@ impl Viewer {
     }
 }
 
-impl Totals {
-    fn count(&mut self, key: usize, frame: &Arrived, now: Timestamp) {
-        self.frames += 1;
-        self.each[key] += 1;
-        self.newest_seq = self.newest_seq.max(frame.seq.unwrap_or(self.each[key]));
-        if let Some(captured_at) = frame.captured_at {
-            let micros = now.since(captured_at).as_micros();
-            self.ages
-                .saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+/// The totals, and what is needed to go on with them.
+#[derive(Debug)]
+struct Tally {
+    totals: Totals,
+    synchrony: Synchrony,
+    newest_at: Option<Monotonic>,
+    beat: Option<(Monotonic, Duration)>,
+}
+
+/// One moment by both clocks.
+#[derive(Clone, Copy)]
+struct Now {
+    wall: Timestamp,
+    monotonic: Monotonic,
+}
+
+impl Tally {
+    fn new(viewers: usize) -> Self {
+        Self {
+            totals: Totals {
+                each: vec![0; viewers],
+                frames: 0,
+                bytes: 0,
+                newest_seq: 0,
+                ages: empty_times(),
+                apart: empty_times(),
+                lost: 0,
+            },
+            synchrony: Synchrony::new(u16::try_from(viewers).unwrap_or(u16::MAX)),
+            newest_at: None,
+            beat: None,
         }
     }
+
+    /// Counts frames that arrived together as `bytes` on the wire.
+    fn count(&mut self, key: usize, arrived: &[Arrived], bytes: u64, now: Now) {
+        let newest_before = self.totals.newest_seq;
+        self.totals.bytes += bytes;
+        for frame in arrived {
+            self.count_frame(key, frame, now);
+        }
+        if self.totals.newest_seq > newest_before {
+            let before = self.newest_at.replace(now.monotonic);
+            self.beat = before.map(|before| (now.monotonic, now.monotonic.since(before)));
+            self.synchrony.expire(now.monotonic);
+        }
+    }
+
+    fn count_frame(&mut self, key: usize, frame: &Arrived, now: Now) {
+        let totals = &mut self.totals;
+        totals.frames += 1;
+        totals.each[key] += 1;
+        let seq = frame.seq.unwrap_or(totals.each[key]);
+        totals.newest_seq = totals.newest_seq.max(seq);
+        if let Some(captured_at) = frame.captured_at {
+            record(&mut totals.ages, now.wall.since(captured_at));
+        }
+        // Every load watches one epoch; a restart shows as connections lost.
+        let identity = Identity { epoch: 0, seq };
+        if let Some(apart) = self.synchrony.add(identity, now.monotonic) {
+            record(&mut totals.apart, apart);
+        }
+    }
+}
+
+/// Adds a time to a histogram of microseconds.
+pub fn record(times: &mut Histogram<u64>, time: Duration) {
+    times.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
 }

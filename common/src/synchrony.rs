@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use common::{Identity, Monotonic};
+use crate::{Identity, Monotonic};
 
 /// Who has not got a frame by then will not get it.
 const PATIENCE: Duration = Duration::from_secs(10);
