@@ -1,5 +1,7 @@
-//! A channel: one stream, known by name to all who serve it.
+//! Channels: each is one stream, known by name to all who serve it.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
@@ -55,10 +57,71 @@ impl Channel {
     }
 }
 
+/// All channels there are, the default one first. Never empty, never changed; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Channels {
+    list: Arc<[Arc<Channel>]>,
+}
+
+/// A name that no channel has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no channel {asked:?} here; there {}: {names}", if *count == 1 { "is" } else { "are" })]
+pub struct Unknown {
+    asked: String,
+    names: String,
+    count: usize,
+}
+
+impl Channels {
+    /// These channels; viewers who name none get the first.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn new(list: Vec<Arc<Channel>>) -> Self {
+        assert!(!list.is_empty(), "a broadcaster has a channel");
+        Self { list: list.into() }
+    }
+
+    /// The place of the channel with this name.
+    ///
+    /// # Errors
+    /// If there is none; the error names those there are.
+    pub fn find(&self, name: &str) -> Result<usize, Unknown> {
+        let place = self.iter().position(|channel| channel.name == name);
+        place.ok_or_else(|| Unknown {
+            asked: name.to_owned(),
+            names: self.names().join(", "),
+            count: self.len(),
+        })
+    }
+
+    /// The place of a channel that is one of these.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[must_use]
+    pub fn place_of(&self, channel: &Channel) -> usize {
+        let place = self.iter().position(|one| std::ptr::eq(&**one, channel));
+        place.expect("viewers watch a channel there is")
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.iter().map(|channel| &*channel.name).collect()
+    }
+}
+
+impl Deref for Channels {
+    type Target = [Arc<Channel>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use std::sync::Arc;
 
     use bytes::Bytes;
     use common::{Flags, Frame, Head, Identity, Payload, Timestamp, ring};
@@ -80,17 +143,40 @@ mod tests {
         })
     }
 
-    #[test]
-    fn a_channel_is_ready_while_real_frames_flow_at_its_own_rate() {
-        let (mut publisher, ring) = ring::new(2);
-        let mut channel = Channel {
-            name: "main".to_owned(),
+    /// A channel without a picture, and the writing end of its ring.
+    pub(crate) fn channel(name: &str, format: Format) -> (Arc<Channel>, ring::Publisher) {
+        let (publisher, ring) = ring::new(2);
+        let channel = Channel {
+            name: name.to_owned(),
             epoch: 1,
-            format: Format::Jpeg,
+            format,
             interval: Duration::from_millis(33),
             ring,
             counters: Counters::default(),
         };
+        (Arc::new(channel), publisher)
+    }
+
+    #[test]
+    fn channels_are_found_by_name_and_an_unknown_name_learns_of_them() {
+        let named = |name| channel(name, Format::Jpeg).0;
+        let one = Channels::new(vec![named("main")]);
+        let error = one.find("lab").unwrap_err();
+        assert_eq!(error.to_string(), "no channel \"lab\" here; there is: main");
+        let two = Channels::new(vec![named("main"), named("lab")]);
+        assert_eq!((two.find("main"), two.find("lab")), (Ok(0), Ok(1)));
+        assert_eq!(two.place_of(&two[1]), 1);
+        let error = two.find("").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no channel \"\" here; there are: main, lab"
+        );
+    }
+
+    #[test]
+    fn a_channel_is_ready_while_real_frames_flow_at_its_own_rate() {
+        let (channel, mut publisher) = channel("main", Format::Jpeg);
+        let mut channel = Arc::into_inner(channel).unwrap();
         let after = |seconds| Monotonic::default() + Duration::from_secs(seconds);
         assert!(!channel.is_ready(after(0)));
         publisher.publish(payload(0, Flags::KEY));

@@ -28,8 +28,8 @@ const MIN_BUDGET: u64 = 1_000_000;
 /// Everything the broadcaster needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The one channel.
-    pub channel: ChannelConfig,
+    /// The channels, at least one, with names that differ; the first is the default one.
+    pub channels: Vec<ChannelConfig>,
     /// Where browsers and MJPEG clients connect.
     pub http: SocketAddr,
     /// Where native receivers connect.
@@ -173,7 +173,7 @@ impl Config {
             return Err(wrong("--allow-origin", origin, right));
         }
         Ok(Self {
-            channel: ChannelConfig::from_args(&args)?,
+            channels: vec![ChannelConfig::from_args(&args)?],
             http,
             tcp,
             driver: DriverConfig::from_args(&args)?,
@@ -334,9 +334,12 @@ mod tests {
         let config = config("").unwrap();
         assert_eq!(config.http.to_string(), "127.0.0.1:8080");
         assert_eq!(config.tcp.to_string(), "127.0.0.1:7400");
-        assert_eq!(config.channel.name, "main");
-        assert_eq!(config.channel.size, (640, 480));
-        assert_eq!(config.channel.source, SourceConfig::Auto);
+        let [main] = &*config.channels else {
+            panic!("not one channel");
+        };
+        assert_eq!(main.name, "main");
+        assert_eq!(main.size, (640, 480));
+        assert_eq!(main.source, SourceConfig::Auto);
         assert_eq!(config.max_age, Duration::from_millis(250));
     }
 

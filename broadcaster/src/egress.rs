@@ -14,18 +14,18 @@ pub mod ages;
 pub mod framing;
 pub mod guest;
 pub mod multiplex;
+pub mod news;
 pub mod pages;
 pub mod threads;
 pub mod viewer;
 
 use std::io;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{Budget, Shutdown};
 
-use crate::channel::Channel;
+use crate::channel::Channels;
 use crate::config::DriverConfig;
 use guest::Newcomer;
 use multiplex::Multiplex;
@@ -68,24 +68,24 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// Starts the driver for the viewers of `channel`; it ends on `shutdown`. While `budget` is
+    /// Starts the driver for the viewers of all channels; it ends on `shutdown`. While `budget` is
     /// tight it closes the viewer that has stalled longest. Returned are also the threads to join.
     ///
     /// # Errors
     /// When the system gives no thread or no readiness queue.
     pub fn start(
         config: DriverConfig,
-        channel: &Arc<Channel>,
+        channels: &Channels,
         budget: &Budget,
         shutdown: &Shutdown,
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         match config {
             DriverConfig::Multiplex { workers } => {
-                let (driver, threads) = multiplex::start(workers, channel, budget, shutdown)?;
+                let (driver, threads) = multiplex::start(workers, channels, budget, shutdown)?;
                 Ok((Self::Multiplex(driver), threads))
             }
             DriverConfig::Threads => {
-                let (driver, herald) = threads::start(channel, budget, shutdown)?;
+                let (driver, herald) = threads::start(channels, budget, shutdown)?;
                 Ok((Self::Threads(driver), vec![herald]))
             }
         }

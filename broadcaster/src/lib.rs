@@ -1,4 +1,4 @@
-//! The broadcaster: one camera in, any number of viewers out.
+//! The broadcaster: a camera for each channel in, any number of viewers out.
 //!
 //! The modules stand in the order in which a frame passes them:
 //! [`capture`] → [`encode`] → [`fanout`] → ring → [`egress`].
@@ -14,6 +14,7 @@ pub mod fanout;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use common::{Budget, Clock, Shutdown, SystemClock, ring};
 use tokio::net::{TcpListener, TcpSocket};
@@ -21,8 +22,8 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
 use crate::capture::Opened;
-use crate::channel::{Channel, Counters};
-use crate::config::Config;
+use crate::channel::{Channel, Channels, Counters};
+use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
 use crate::egress::pages::Pages;
@@ -79,11 +80,12 @@ impl Error {
     }
 }
 
-/// A broadcaster whose source is open and whose sockets are bound, ready to run.
+/// A broadcaster whose sources are open and whose sockets are bound, ready to run.
 #[derive(Debug)]
 pub struct Broadcaster {
     config: Config,
-    opened: Opened,
+    /// What each channel shows, in the order of the configuration.
+    opened: Vec<Opened>,
     runtime: Runtime,
     http: TcpListener,
     tcp: TcpListener,
@@ -92,13 +94,14 @@ pub struct Broadcaster {
 }
 
 impl Broadcaster {
-    /// Opens the source and binds all sockets, so that whatever can fail has failed.
+    /// Opens the sources and binds all sockets, so that whatever can fail has failed.
     ///
     /// # Errors
     /// A source that cannot work, or an address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().saturating_sub(OWN_DESCRIPTORS);
-        let opened = capture::open(&config.channel)?;
+        let opened = config.channels.iter().map(capture::open);
+        let opened = opened.collect::<Result<_, _>>()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("door")
@@ -134,15 +137,23 @@ impl Broadcaster {
             .expect("a bound socket has an address")
     }
 
-    /// What is served and where, one line each, for people and scripts.
+    /// What is served and where, for people and scripts: four lines a channel, the default one first.
     #[must_use]
     pub fn summary(&self) -> String {
-        let (name, http, tcp) = (&self.config.channel.name, self.http_addr(), self.tcp_addr());
-        format!(
-            "source  {}\npage    http://{http}/\nstream  http://{http}/live/{name}.mjpeg\n\
-             native  tcp://{tcp}/{name}\n",
-            self.opened.description
-        )
+        let (http, tcp) = (self.http_addr(), self.tcp_addr());
+        let mut page = "/".to_owned();
+        let mut summary = String::new();
+        for (channel, opened) in self.config.channels.iter().zip(&self.opened) {
+            let (name, source) = (&channel.name, &opened.description);
+            if !summary.is_empty() {
+                page = format!("/watch/{name}");
+            }
+            summary += &format!(
+                "source  {source}\npage    http://{http}{page}\n\
+                 stream  http://{http}/live/{name}.mjpeg\nnative  tcp://{tcp}/{name}\n"
+            );
+        }
+        summary
     }
 
     /// Runs until `shutdown`, then ends everything it started.
@@ -150,37 +161,27 @@ impl Broadcaster {
     /// # Errors
     /// When the system gives no thread or no readiness queue.
     pub fn run(self, shutdown: &Shutdown) -> Result<(), Error> {
-        let channel_config = &self.config.channel;
         let budget = Budget::new(self.config.memory_budget);
-        // The other half is for viewers that hold frames the ring has let go of.
-        let ring_bytes = budget.limit() / 2;
-        let (publisher, ring) = ring::bounded(channel_config.ring_capacity, ring_bytes);
-        let channel = Arc::new(Channel {
-            name: channel_config.name.clone(),
-            epoch: SystemClock.wall().as_nanos(),
-            format: self.opened.format(),
-            interval: channel_config.interval,
-            ring,
-            counters: Counters::default(),
-        });
-        let (driver, workers) = Driver::start(self.config.driver, &channel, &budget, shutdown)?;
-        let payloader = Payloader::new(publisher, channel_config.frames_per_payload);
-        let capture = capture::spawn(
-            self.opened,
-            channel.clone(),
-            budget.clone(),
-            payloader,
-            shutdown,
-        )?;
+        // The other half is for viewers that hold frames the rings have let go of.
+        let ring_bytes = budget.limit() / 2 / self.opened.len() as u64;
+        let starts = self.config.channels.iter().zip(self.opened);
+        let starts: Vec<_> = starts
+            .map(|(config, opened)| Start::new(config, opened, ring_bytes))
+            .collect();
+        let channels = starts.iter().map(|start| start.channel.clone());
+        let channels = Channels::new(channels.collect());
+        let (driver, workers) = Driver::start(self.config.driver, &channels, &budget, shutdown)?;
+        let captures = starts.into_iter().map(|start| start.run(&budget, shutdown));
+        let captures = captures.collect::<io::Result<Vec<_>>>()?;
         let allow_origin = self.config.allow_origin;
         let limits = Limits {
             viewers: self.config.max_viewers.unwrap_or(self.descriptors),
             per_address: self.config.max_viewers_per_address,
         };
         let door = Arc::new(Door {
-            pages: Pages::new(channel.clone(), budget.clone(), allow_origin.as_deref()),
+            pages: Pages::new(channels.clone(), budget.clone(), allow_origin.as_deref()),
             admission: Arc::new(Admission::new(limits, budget)),
-            channel,
+            channels,
             driver,
             max_age: self.config.max_age,
             unsent_limit: self.config.unsent_limit,
@@ -193,15 +194,49 @@ impl Broadcaster {
         self.runtime.block_on(shutdown.triggered());
         info!("ending");
         self.runtime.shutdown_background();
-        if capture.join().is_err() {
-            warn!("the capture thread panicked");
-        }
-        for worker in workers {
-            if worker.join().is_err() {
-                warn!("a thread of the driver panicked");
+        for thread in captures.into_iter().chain(workers) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                warn!(name, "a thread panicked");
             }
         }
         Ok(())
+    }
+}
+
+/// A channel about to start: its ring is there, and nobody writes yet.
+struct Start {
+    channel: Arc<Channel>,
+    opened: Opened,
+    payloader: Payloader<ring::Publisher>,
+}
+
+impl Start {
+    fn new(config: &ChannelConfig, opened: Opened, ring_bytes: u64) -> Self {
+        let (publisher, ring) = ring::bounded(config.ring_capacity, ring_bytes);
+        let channel = Channel {
+            name: config.name.clone(),
+            epoch: SystemClock.wall().as_nanos(),
+            format: opened.format(),
+            interval: config.interval,
+            ring,
+            counters: Counters::default(),
+        };
+        Self {
+            channel: Arc::new(channel),
+            opened,
+            payloader: Payloader::new(publisher, config.frames_per_payload),
+        }
+    }
+
+    /// Starts the capture thread.
+    fn run(self, budget: &Budget, shutdown: &Shutdown) -> io::Result<JoinHandle<()>> {
+        let Self {
+            channel,
+            opened,
+            payloader,
+        } = self;
+        capture::spawn(opened, channel, budget.clone(), payloader, shutdown)
     }
 }
 

@@ -24,7 +24,7 @@ use super::guest::{self, Guest, Newcomer};
 use super::pages::{self, Pages};
 use super::viewer::{Terms, Viewer};
 use super::{Driver, Protocol};
-use crate::channel::Channel;
+use crate::channel::{Channel, Channels, Unknown};
 
 pub mod request;
 
@@ -49,8 +49,8 @@ const LINGER_BYTES: usize = 256 << 10;
 /// What the door needs to know.
 #[derive(Debug)]
 pub struct Door {
-    /// The stream there is.
-    pub channel: Arc<Channel>,
+    /// The streams there are.
+    pub channels: Channels,
     /// Who may come in.
     pub admission: Arc<Admission>,
     /// Who sends it.
@@ -146,18 +146,19 @@ impl Door {
                 return self.refuse_http(stream, peer, &reply).await;
             }
         };
-        match request.route(&self.channel, self.max_age) {
+        match request.route(&self.channels, self.max_age) {
             Ok(Route::Pages) => {
                 pages::serve(&self.pages, stream, head.freeze()).await;
                 Ok(())
             }
-            Ok(Route::Stream { max_age }) => {
+            Ok(Route::Stream { channel, max_age }) => {
                 let terms = Terms {
                     protocol: Protocol::Http,
                     max_age,
                     greeting: request::stream_head(self.allow_origin.as_deref()),
                 };
-                match self.admission.admit(peer.ip(), self.channel.clone()) {
+                let channel = self.channels[channel].clone();
+                match self.admission.admit(peer.ip(), channel) {
                     Ok(attendance) => self.seat(stream, Arrival { peer, attendance }, terms, &[]),
                     Err(refusal) => self.refuse_http(stream, peer, &Reply::busy(refusal)).await,
                 }
@@ -204,12 +205,15 @@ impl Door {
             let text = format!("versions {min} to {max} offered, version 1 is spoken here");
             return refuse_tcp(stream, GoodbyeCode::Version, text).await;
         };
-        if !hello.channel.is_empty() && hello.channel != self.channel.name {
-            let (asked, there) = (hello.channel, &self.channel.name);
-            let text = format!("no channel {asked:?} here; there is: {there}");
-            return refuse_tcp(stream, GoodbyeCode::UnknownChannel, text).await;
-        }
-        let attendance = match self.admission.admit(peer.ip(), self.channel.clone()) {
+        let channel = match self.channel_of(&hello) {
+            Ok(channel) => channel.clone(),
+            Err(unknown) => {
+                let text = unknown.to_string();
+                return refuse_tcp(stream, GoodbyeCode::UnknownChannel, text).await;
+            }
+        };
+        let epoch = channel.epoch;
+        let attendance = match self.admission.admit(peer.ip(), channel) {
             Ok(attendance) => attendance,
             Err(refusal) => {
                 return refuse_tcp(stream, GoodbyeCode::Busy, refusal.to_string()).await;
@@ -218,7 +222,7 @@ impl Door {
         let welcome = Message::Welcome(Welcome {
             version,
             feedback_every: self.feedback_every(),
-            epoch: self.channel.epoch,
+            epoch,
         });
         let terms = Terms {
             protocol: Protocol::Tcp,
@@ -228,12 +232,22 @@ impl Door {
         self.seat(stream, Arrival { peer, attendance }, terms, &buffer)
     }
 
+    /// The channel that is asked for; the default one if none is named.
+    fn channel_of(&self, hello: &Hello) -> Result<&Arc<Channel>, Unknown> {
+        let place = match &*hello.channel {
+            "" => 0,
+            name => self.channels.find(name)?,
+        };
+        Ok(&self.channels[place])
+    }
+
     /// How often native viewers report, so that all of them together make at most 100 reports a
     /// second.
     fn feedback_every(&self) -> Duration {
         use std::sync::atomic::Ordering;
-        let viewers = self.channel.counters.viewers.load(Ordering::Relaxed);
-        let viewers = u32::try_from(viewers).unwrap_or(u32::MAX);
+        let viewers = |channel: &Arc<Channel>| channel.counters.viewers.load(Ordering::Relaxed);
+        let viewers =
+            u32::try_from(self.channels.iter().map(viewers).sum::<usize>()).unwrap_or(u32::MAX);
         (viewers * Duration::from_millis(10)).max(Duration::from_secs(1))
     }
 
@@ -248,7 +262,7 @@ impl Door {
     ) -> io::Result<()> {
         let stream = stream.into_std()?;
         guest::prepare(&stream, self.unsent_limit)?;
-        let subscriber = self.channel.ring.subscribe();
+        let subscriber = arrival.attendance.channel().ring.subscribe();
         let mut viewer = Viewer::new(terms, subscriber, SystemClock.monotonic());
         viewer.receive(early, &SystemClock);
         self.driver.adopt(Newcomer {

@@ -147,19 +147,8 @@ impl Drop for Attendance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::Counters;
-    use common::{Format, ring};
-
-    fn channel() -> Arc<Channel> {
-        Arc::new(Channel {
-            name: "main".to_owned(),
-            epoch: 1,
-            format: Format::Jpeg,
-            interval: Duration::from_millis(33),
-            ring: ring::new(2).1,
-            counters: Counters::default(),
-        })
-    }
+    use crate::channel::tests::channel;
+    use common::Format;
 
     fn address(last: u8) -> IpAddr {
         [127, 0, 0, last].into()
@@ -172,7 +161,7 @@ mod tests {
             per_address: 2,
         };
         let admission = Arc::new(Admission::new(limits, Budget::new(0)));
-        let channel = channel();
+        let channel = channel("main", Format::Jpeg).0;
         let admit = |last| admission.admit(address(last), channel.clone());
         let first = admit(1).unwrap();
         let second = admit(1).unwrap();
@@ -196,12 +185,13 @@ mod tests {
         let budget = Budget::new(10);
         let admission = Arc::new(Admission::new(limits, budget.clone()));
         let held = budget.charge(vec![0; 11].into());
-        let refused = admission.admit(address(1), channel()).unwrap_err();
+        let channel = channel("main", Format::Jpeg).0;
+        let refused = admission.admit(address(1), channel.clone()).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "frames hold 11 bytes, the memory budget is 10"
         );
         drop(held);
-        assert!(admission.admit(address(1), channel()).is_ok());
+        assert!(admission.admit(address(1), channel).is_ok());
     }
 }

@@ -1,20 +1,24 @@
 //! The bytes that viewers share: a payload is framed once per worker and protocol.
 //!
 //! Framing adds only heads; the pictures are the payload's own [`Bytes`]. Viewers hold a [`Framed`]
-//! while they send it, each at its own place.
+//! while they send it, each at its own place. Each channel has a [`Framer`] of its own, so that
+//! channels do not push out each other's payloads.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use common::Payload;
 use common::wire::{mjpeg, tcp};
+use common::{Monotonic, Payload};
 
 use super::Protocol;
 
 /// How many framed payloads a worker keeps for viewers that are a little behind.
 const RECENT: usize = 8;
+/// Framed payloads older than this are not kept: where nobody watches, they would only hold memory.
+const KEPT: Duration = Duration::from_secs(1);
 /// Messages up to this size are made one piece: copying them once per worker costs less than handing
 /// several pieces to the kernel for every viewer.
 const JOINED_BYTES: usize = 16 << 10;
@@ -109,7 +113,7 @@ impl Progress {
     }
 }
 
-/// Frames payloads and remembers the last few.
+/// Frames the payloads of one channel and remembers the last few.
 #[derive(Debug, Default)]
 pub struct Framer {
     recent: VecDeque<(Arc<Payload>, Protocol, Framed)>,
@@ -132,6 +136,11 @@ impl Framer {
         self.recent
             .push_front((payload.clone(), protocol, framed.clone()));
         framed
+    }
+
+    /// Lets go of payloads that hardly a viewer still wants. To be called now and then.
+    pub fn forget_old(&mut self, now: Monotonic) {
+        (self.recent).retain(|(payload, ..)| now.since(payload.published_at) < KEPT);
     }
 }
 
@@ -181,5 +190,20 @@ mod tests {
         let elsewhere = framer.frame(&other, Protocol::Http);
         assert!(Arc::ptr_eq(&first.pieces, &again.pieces));
         assert!(!Arc::ptr_eq(&first.pieces, &elsewhere.pieces));
+    }
+
+    #[test]
+    fn payloads_are_not_held_where_nobody_watches() {
+        let payload = Arc::new(Payload {
+            index: 0,
+            published_at: Monotonic::default(),
+            frames: Vec::new(),
+        });
+        let mut framer = Framer::default();
+        framer.frame(&payload, Protocol::Http);
+        framer.forget_old(Monotonic::default() + KEPT / 2);
+        assert_eq!(Arc::strong_count(&payload), 2);
+        framer.forget_old(Monotonic::default() + KEPT);
+        assert_eq!(Arc::strong_count(&payload), 1);
     }
 }

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use super::admission::Attendance;
 use super::framing::MAX_SLICES;
 use super::viewer::{Reason, Viewer};
+use crate::channel::Channel;
 
 /// Most bytes one viewer may send in one go; there is nothing that long to be said.
 const MAX_INPUT: usize = 256 << 10;
@@ -66,6 +67,12 @@ impl Guest {
             attendance,
             since: SystemClock.monotonic(),
         }
+    }
+
+    /// What is watched.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        self.attendance.channel()
     }
 
     /// Reads until the connection has no more to give, which edge-triggered readiness demands.
@@ -120,7 +127,7 @@ impl Guest {
         info!(
             peer = %self.peer,
             protocol = %self.viewer.protocol(),
-            channel = self.attendance.channel().name,
+            channel = self.channel().name,
             sent = counters.sent,
             skipped = counters.skipped,
             bytes = counters.bytes,

@@ -20,9 +20,10 @@ use tracing::warn;
 
 use super::framing::Framer;
 use super::guest::{Gate, Guest, Newcomer};
+use super::news::News;
 use super::viewer::{Next, Reason};
 use super::{FAREWELL, LEAST_STALL, SCRATCH_BYTES, SWEEP};
-use crate::channel::Channel;
+use crate::channel::Channels;
 
 const EVENTS: usize = 1024;
 const WAKE: Token = Token(usize::MAX);
@@ -41,21 +42,21 @@ struct Worker {
     load: Arc<AtomicUsize>,
 }
 
-/// Starts `count` workers that are woken by each payload of `channel`; they end on `shutdown`.
+/// Starts `count` workers that are woken by each payload of the channels; they end on `shutdown`.
 /// Returned are the driver and the threads to join.
 ///
 /// # Errors
 /// When the system gives no thread or no readiness queue.
 pub fn start(
     count: usize,
-    channel: &Arc<Channel>,
+    channels: &Channels,
     budget: &Budget,
     shutdown: &Shutdown,
 ) -> io::Result<(Multiplex, Vec<JoinHandle<()>>)> {
     let (mut workers, mut threads) = (Vec::new(), Vec::new());
     for number in 0..count {
         let (worker, thread) =
-            start_worker(number, channel.clone(), budget.clone(), shutdown.clone())?;
+            start_worker(number, channels.clone(), budget.clone(), shutdown.clone())?;
         workers.push(worker);
         threads.push(thread);
     }
@@ -65,7 +66,7 @@ pub fn start(
 
 fn start_worker(
     number: usize,
-    channel: Arc<Channel>,
+    channels: Channels,
     budget: Budget,
     shutdown: Shutdown,
 ) -> io::Result<(Worker, JoinHandle<()>)> {
@@ -78,17 +79,20 @@ fn start_worker(
         load: load.clone(),
         budget,
         connections: Slab::new(),
-        framer: Framer::default(),
+        framers: channels.iter().map(|_| Framer::default()).collect(),
+        news: News::new(channels.len(), &gate),
+        channels,
         scratch: vec![0; SCRATCH_BYTES].into(),
     };
     let waker = Waker::from(gate.clone());
     let thread = thread::Builder::new()
         .name(format!("viewers-{number}"))
         .spawn(move || {
-            let registration = channel.ring.wake_by(waker.clone());
+            let channels = event_loop.channels.clone();
+            let registrations = event_loop.news.ask(&channels);
             shutdown.wake_by(&waker);
             event_loop.run(&shutdown);
-            drop(registration);
+            drop(registrations);
         })?;
     Ok((Worker { gate, load }, thread))
 }
@@ -108,6 +112,8 @@ impl Multiplex {
 struct Connection {
     stream: mio::net::TcpStream,
     guest: Guest,
+    /// The place of its channel.
+    channel: usize,
     /// Whether the kernel may take more; false from a full queue until it says so.
     is_writable: bool,
 }
@@ -117,8 +123,11 @@ struct EventLoop {
     gate: Arc<Gate>,
     load: Arc<AtomicUsize>,
     budget: Budget,
+    channels: Channels,
+    news: News,
     connections: Slab<Connection>,
-    framer: Framer,
+    /// One for each channel.
+    framers: Box<[Framer]>,
     scratch: Box<[u8]>,
 }
 
@@ -155,7 +164,9 @@ impl EventLoop {
         }
         if is_woken {
             self.adopt_newcomers();
-            self.pump_all();
+            if self.news.gather() {
+                self.pump_where(|news, connection| news.is_fresh(connection.channel));
+            }
             self.make_room(SystemClock.monotonic());
         }
     }
@@ -163,31 +174,46 @@ impl EventLoop {
     fn adopt_newcomers(&mut self) {
         for newcomer in self.gate.take() {
             let peer = newcomer.guest.peer;
-            if let Err(error) = self.adopt(newcomer) {
-                self.load.fetch_sub(1, Ordering::Relaxed);
-                warn!(%peer, %error, "viewer not taken in");
+            match self.adopt(newcomer) {
+                Ok(key) => self.pump(key),
+                Err(error) => {
+                    self.load.fetch_sub(1, Ordering::Relaxed);
+                    warn!(%peer, %error, "viewer not taken in");
+                }
             }
         }
     }
 
-    fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
+    fn adopt(&mut self, newcomer: Newcomer) -> io::Result<usize> {
         newcomer.stream.set_nonblocking(true)?;
         let mut stream = mio::net::TcpStream::from_std(newcomer.stream);
         let entry = self.connections.vacant_entry();
+        let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        (self.poll.registry()).register(&mut stream, Token(entry.key()), interest)?;
+        (self.poll.registry()).register(&mut stream, Token(key), interest)?;
         entry.insert(Connection {
             stream,
+            channel: self.channels.place_of(newcomer.guest.channel()),
             guest: newcomer.guest,
             is_writable: true,
         });
-        Ok(())
+        Ok(key)
     }
 
-    fn pump_all(&mut self) {
+    fn pump(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if let Err(reason) = connection.pump(&mut self.framers) {
+            self.close(key, &reason);
+        }
+    }
+
+    fn pump_where(&mut self, is_meant: impl Fn(&News, &Connection) -> bool) {
         let mut gone = Vec::new();
         for (key, connection) in &mut self.connections {
-            if let Err(reason) = connection.pump(&mut self.framer) {
+            if !is_meant(&self.news, connection) {
+                continue;
+            }
+            if let Err(reason) = connection.pump(&mut self.framers) {
                 gone.push((key, reason));
             }
         }
@@ -205,13 +231,14 @@ impl EventLoop {
         } else {
             Ok(())
         };
-        if let Err(reason) = outcome.and_then(|()| connection.pump(&mut self.framer)) {
+        if let Err(reason) = outcome.and_then(|()| connection.pump(&mut self.framers)) {
             self.close(key, &reason);
         }
     }
 
-    /// Closes the viewers that have taken nothing for too long.
+    /// Closes the viewers that have taken nothing for too long, forgets what was framed long ago.
     fn sweep(&mut self, now: Monotonic) {
+        (self.framers.iter_mut()).for_each(|framer| framer.forget_old(now));
         let stalled = |(key, connection): (usize, &Connection)| {
             connection.guest.viewer.is_stalled(now).then_some(key)
         };
@@ -250,7 +277,7 @@ impl EventLoop {
         for (_, connection) in &mut self.connections {
             connection.guest.viewer.end(Reason::Ended);
         }
-        self.pump_all();
+        self.pump_where(|_, _| true);
         let deadline = SystemClock.monotonic() + FAREWELL;
         while !self.connections.is_empty() {
             let left = deadline.since(SystemClock.monotonic());
@@ -275,7 +302,8 @@ impl EventLoop {
 
 impl Connection {
     /// Sends until there is nothing to send or the kernel takes no more. An error: close.
-    fn pump(&mut self, framer: &mut Framer) -> Result<(), Reason> {
+    fn pump(&mut self, framers: &mut [Framer]) -> Result<(), Reason> {
+        let framer = &mut framers[self.channel];
         while self.is_writable {
             let now = SystemClock.monotonic();
             match self.guest.viewer.next(now, framer) {

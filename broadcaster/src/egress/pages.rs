@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Channels, Unknown};
 
 /// How long a whole request and its answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,15 +40,15 @@ pub struct Pages {
 
 #[derive(Debug)]
 struct Site {
-    channel: Arc<Channel>,
+    channels: Channels,
     budget: Budget,
     allow_origin: Option<HeaderValue>,
 }
 
 impl Pages {
-    /// Pages about `channel`; stills may be read by pages from `allow_origin`.
+    /// Pages about `channels`; stills may be read by pages from `allow_origin`.
     #[must_use]
-    pub fn new(channel: Arc<Channel>, budget: Budget, allow_origin: Option<&str>) -> Self {
+    pub fn new(channels: Channels, budget: Budget, allow_origin: Option<&str>) -> Self {
         let allow_origin = allow_origin.and_then(|origin| HeaderValue::from_str(origin).ok());
         let router = Router::new()
             .route("/", get(home))
@@ -58,7 +58,7 @@ impl Pages {
             .route("/readyz", get(readiness))
             .fallback(nothing_here)
             .with_state(Arc::new(Site {
-                channel,
+                channels,
                 budget,
                 allow_origin,
             }));
@@ -86,19 +86,24 @@ pub async fn serve(pages: &Pages, stream: TcpStream, head: Bytes) {
 type Shared = State<Arc<Site>>;
 
 async fn home(State(site): Shared) -> Response {
-    page(&site.channel)
+    page(&site.channels, 0)
 }
 
 async fn watch(State(site): Shared, Path(channel): Path<String>) -> Response {
-    if channel == site.channel.name {
-        page(&site.channel)
-    } else {
-        no_such_channel(&site, &channel)
+    match site.channels.find(&channel) {
+        Ok(channel) => page(&site.channels, channel),
+        Err(unknown) => no_such_channel(&unknown),
     }
 }
 
-fn page(channel: &Channel) -> Response {
-    let page = PAGE.replace("{{channel}}", &channel.name);
+/// The page of the channel at a place, with links to the others.
+fn page(channels: &Channels, place: usize) -> Response {
+    let shown = &channels[place].name;
+    let others = channels.iter().map(|channel| &channel.name);
+    let others = others.filter(|name| *name != shown);
+    let links = others.map(|name| format!(r#"<a href="/watch/{name}">{name}</a>"#));
+    let page = PAGE.replace("{{channel}}", shown);
+    let page = page.replace("{{others}}", &links.collect::<String>());
     (no_store(), Html(page)).into_response()
 }
 
@@ -106,14 +111,15 @@ async fn still(State(site): Shared, Path(file): Path<String>) -> Response {
     let Some(name) = file.strip_suffix(".jpg") else {
         return nothing_here().await.into_response();
     };
-    if name != site.channel.name {
-        return no_such_channel(&site, name);
-    }
-    if site.channel.format == Format::Opaque {
+    let channel = match site.channels.find(name) {
+        Ok(channel) => &site.channels[channel],
+        Err(unknown) => return no_such_channel(&unknown),
+    };
+    if channel.format == Format::Opaque {
         let text = "this channel carries opaque frames, which only tcp:// can deliver\n";
         return (StatusCode::NOT_ACCEPTABLE, no_store(), text).into_response();
     }
-    let newest = site.channel.ring.newest();
+    let newest = channel.ring.newest();
     match newest.as_ref().and_then(|payload| payload.newest()) {
         Some(frame) => picture(&site, frame),
         None => {
@@ -143,34 +149,44 @@ fn picture(site: &Site, frame: &Frame) -> Response {
 }
 
 async fn health(State(site): Shared) -> Response {
-    report(&site, StatusCode::OK)
+    (no_store(), report(&site)).into_response()
 }
 
+/// Ready when every channel is; the first lines name those that are not.
 async fn readiness(State(site): Shared) -> Response {
-    if site.channel.is_ready(SystemClock.monotonic()) {
-        report(&site, StatusCode::OK)
-    } else {
-        report(&site, StatusCode::SERVICE_UNAVAILABLE)
-    }
+    let now = SystemClock.monotonic();
+    let waiting = (site.channels.iter()).filter(|channel| !channel.is_ready(now));
+    let mut text: String = waiting
+        .map(|channel| format!("not_ready {}\n", channel.name))
+        .collect();
+    let status = match &*text {
+        "" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    text += &report(&site);
+    (status, no_store(), text).into_response()
 }
 
-/// A few lines of `name value`, for people and for `grep`.
-fn report(site: &Site, status: StatusCode) -> Response {
-    let channel = &site.channel;
+/// A few lines of `name value` about each channel and the memory they share, for people and for
+/// `grep`.
+fn report(site: &Site) -> String {
+    let (held, allowed) = (site.budget.used(), site.budget.limit());
+    let mut text: String = site.channels.iter().map(|one| facts(one)).collect();
+    text += &format!("frame_bytes_held {held}\nframe_bytes_allowed {allowed}\n");
+    text
+}
+
+fn facts(channel: &Channel) -> String {
     let counters = &channel.counters;
     let age = channel.freshness(SystemClock.monotonic());
     let age = age.map_or_else(|| "none".to_owned(), |age| age.as_millis().to_string());
-    let text = format!(
-        "channel {}\nframes {}\ndamaged {}\nnewest_frame_age_ms {age}\nviewers {}\nframe_bytes_held {}\n\
-         frame_bytes_allowed {}\n",
+    format!(
+        "channel {}\nframes {}\ndamaged {}\nnewest_frame_age_ms {age}\nviewers {}\n",
         channel.name,
         counters.frames.load(Ordering::Relaxed),
         counters.damaged.load(Ordering::Relaxed),
         counters.viewers.load(Ordering::Relaxed),
-        site.budget.used(),
-        site.budget.limit(),
-    );
-    (status, no_store(), text).into_response()
+    )
 }
 
 async fn nothing_here() -> impl IntoResponse {
@@ -179,12 +195,8 @@ async fn nothing_here() -> impl IntoResponse {
     (StatusCode::NOT_FOUND, no_store(), text)
 }
 
-fn no_such_channel(site: &Site, asked: &str) -> Response {
-    let text = format!(
-        "no channel {asked:?} here; there is: {}\n",
-        site.channel.name
-    );
-    (StatusCode::NOT_FOUND, no_store(), text).into_response()
+fn no_such_channel(unknown: &Unknown) -> Response {
+    (StatusCode::NOT_FOUND, no_store(), format!("{unknown}\n")).into_response()
 }
 
 fn no_store() -> HeaderMap {

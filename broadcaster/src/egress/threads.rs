@@ -24,9 +24,10 @@ use tracing::warn;
 
 use super::framing::Framer;
 use super::guest::{Gate, Guest, Newcomer};
+use super::news::News;
 use super::viewer::{Next, Reason, STALL_LIMIT};
 use super::{FAREWELL, LEAST_STALL, SCRATCH_BYTES, SWEEP};
-use crate::channel::Channel;
+use crate::channel::Channels;
 
 const EVENTS: usize = 1024;
 const WAKE: Token = Token(usize::MAX);
@@ -51,13 +52,13 @@ impl Threads {
     }
 }
 
-/// Starts the herald, which is woken by each payload of `channel` and ends on `shutdown`, after the
+/// Starts the herald, which is woken by each payload of the channels and ends on `shutdown`, after the
 /// viewers' threads. While `budget` is tight it cuts off the viewers that have stalled longest.
 ///
 /// # Errors
 /// When the system gives no thread or no readiness queue.
 pub fn start(
-    channel: &Arc<Channel>,
+    channels: &Channels,
     budget: &Budget,
     shutdown: &Shutdown,
 ) -> io::Result<(Threads, JoinHandle<()>)> {
@@ -66,20 +67,22 @@ pub fn start(
     let mut herald = Herald {
         poll,
         gate: gate.clone(),
+        channels: channels.clone(),
+        news: News::new(channels.len(), &gate),
         posts: Slab::new(),
-        framer: Arc::default(),
+        framers: channels.iter().map(|_| Arc::default()).collect(),
         budget: budget.clone(),
         shutdown: shutdown.clone(),
     };
     let waker = Waker::from(gate.clone());
-    let channel = channel.clone();
+    let channels = channels.clone();
     let thread = thread::Builder::new()
         .name("herald".to_owned())
         .spawn(move || {
-            let registration = channel.ring.wake_by(waker.clone());
+            let registrations = herald.news.ask(&channels);
             herald.shutdown.wake_by(&waker);
             herald.run();
-            drop(registration);
+            drop(registrations);
         })?;
     Ok((Threads { gate }, thread))
 }
@@ -88,6 +91,8 @@ pub fn start(
 struct Post {
     thread: JoinHandle<()>,
     line: Arc<Line>,
+    /// The place of its channel.
+    channel: usize,
 }
 
 /// What a viewer's thread and the herald share.
@@ -109,8 +114,11 @@ impl Line {
 struct Herald {
     poll: Poll,
     gate: Arc<Gate>,
+    channels: Channels,
+    news: News,
     posts: Slab<Post>,
-    framer: Arc<Mutex<Framer>>,
+    /// One for each channel, shared by its viewers.
+    framers: Box<[Arc<Mutex<Framer>>]>,
     budget: Budget,
     shutdown: Shutdown,
 }
@@ -118,8 +126,14 @@ struct Herald {
 impl Herald {
     fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        let mut swept_at = SystemClock.monotonic();
         while !self.shutdown.is_triggered() {
             self.turn(&mut events, SWEEP);
+            let now = SystemClock.monotonic();
+            if now.since(swept_at) >= SWEEP {
+                swept_at = now;
+                (self.framers.iter()).for_each(|framer| lock(framer).forget_old(now));
+            }
         }
         self.farewell(&mut events);
     }
@@ -144,9 +158,13 @@ impl Herald {
         if is_woken {
             self.adopt_newcomers();
             self.make_room(SystemClock.monotonic());
-            self.posts
-                .iter()
-                .for_each(|(_, post)| post.thread.thread().unpark());
+            if self.news.gather() {
+                let fresh = |post: &&Post| self.news.is_fresh(post.channel);
+                let posts = self.posts.iter().map(|(_, post)| post);
+                posts
+                    .filter(fresh)
+                    .for_each(|post| post.thread.thread().unpark());
+            }
         }
         self.clear_finished();
     }
@@ -161,6 +179,7 @@ impl Herald {
     }
 
     fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
+        let channel = self.channels.place_of(newcomer.guest.channel());
         newcomer.stream.set_nonblocking(false)?;
         newcomer.stream.set_write_timeout(Some(STALL_LIMIT))?;
         let line = Arc::new(Line {
@@ -172,7 +191,7 @@ impl Herald {
         let desk = Desk {
             guest: newcomer.guest,
             line: line.clone(),
-            framer: self.framer.clone(),
+            framer: self.framers[channel].clone(),
             shutdown: self.shutdown.clone(),
         };
         let entry = self.posts.vacant_entry();
@@ -186,7 +205,11 @@ impl Herald {
             .name(format!("viewer-{}", entry.key()))
             .stack_size(STACK_BYTES)
             .spawn(move || desk.run())?;
-        entry.insert(Post { thread, line });
+        entry.insert(Post {
+            thread,
+            line,
+            channel,
+        });
         Ok(())
     }
 
@@ -285,10 +308,7 @@ impl Desk {
     }
 
     fn next(&mut self) -> Next {
-        let mut framer = self
-            .framer
-            .lock()
-            .expect("no thread panics while holding this");
+        let mut framer = lock(&self.framer);
         self.guest.viewer.next(SystemClock.monotonic(), &mut framer)
     }
 
@@ -317,6 +337,10 @@ impl Desk {
             _ => Ok(()),
         }
     }
+}
+
+fn lock(framer: &Mutex<Framer>) -> MutexGuard<'_, Framer> {
+    framer.lock().expect("no thread panics while holding this")
 }
 
 /// Reads what has arrived on a blocking connection, without waiting for more.

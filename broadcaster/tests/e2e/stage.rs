@@ -29,9 +29,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts one with these arguments beside the free ports.
     pub(crate) fn with(line: &str) -> Self {
-        let words = "broadcaster --http 127.0.0.1:0 --tcp 127.0.0.1:0".split_whitespace();
-        let args = Args::parse_from(words.chain(line.split_whitespace()));
-        let broadcaster = Broadcaster::bind(Config::from_args(args).unwrap()).unwrap();
+        Self::on(config(line))
+    }
+
+    /// Starts one as configured.
+    pub(crate) fn on(config: Config) -> Self {
+        let broadcaster = Broadcaster::bind(config).unwrap();
         let (http, tcp) = (broadcaster.http_addr(), broadcaster.tcp_addr());
         let shutdown = Shutdown::default();
         let ending = shutdown.clone();
@@ -72,16 +75,33 @@ impl Stage {
 
     /// A native viewer of the default channel.
     pub(crate) fn native(&self) -> Native {
+        self.native_of("")
+    }
+
+    /// A native viewer of a channel.
+    pub(crate) fn native_of(&self, channel: &str) -> Native {
         let mut native = Native::connect(self.tcp);
-        native.hello("");
+        native.hello(channel);
         assert!(matches!(native.next(), Message::Welcome(_)));
         native
+    }
+
+    /// The answer to a GET.
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.http_says(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
     }
 
     /// Sends raw bytes to the HTTP port and returns all that comes back until it is closed.
     pub(crate) fn http_says(&self, request: &[u8]) -> String {
         says(self.http, request)
     }
+}
+
+/// The configuration for these arguments beside free ports.
+pub(crate) fn config(line: &str) -> Config {
+    let words = "broadcaster --http 127.0.0.1:0 --tcp 127.0.0.1:0".split_whitespace();
+    let args = Args::parse_from(words.chain(line.split_whitespace()));
+    Config::from_args(args).unwrap()
 }
 
 impl Drop for Stage {

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use common::wire::mjpeg;
 
 use super::is_http_stream;
-use crate::channel::Channel;
+use crate::channel::Channels;
 use crate::config;
 use crate::egress::admission::RETRY_AFTER;
 
@@ -23,6 +23,8 @@ pub struct Request {
 pub enum Route {
     /// The stream, to the end.
     Stream {
+        /// The place of its channel.
+        channel: usize,
         /// Payloads older than this are skipped if there is a newer one.
         max_age: Duration,
     },
@@ -64,19 +66,19 @@ impl Request {
         }
     }
 
-    /// Where this belongs, for a door to `channel`; `max_age` holds for viewers who do not say.
+    /// Where this belongs, for a door to `channels`; `max_age` holds for viewers who do not say.
     ///
     /// # Errors
     /// The answer to who asks for a stream that there is not.
-    pub fn route(&self, channel: &Channel, max_age: Duration) -> Result<Route, Reply> {
-        let found = self.find(channel, max_age);
+    pub fn route(&self, channels: &Channels, max_age: Duration) -> Result<Route, Reply> {
+        let found = self.find(channels, max_age);
         found.map_err(|reply| match self.method.as_str() {
             "HEAD" => reply.without_body(),
             _ => reply,
         })
     }
 
-    fn find(&self, channel: &Channel, max_age: Duration) -> Result<Route, Reply> {
+    fn find(&self, channels: &Channels, max_age: Duration) -> Result<Route, Reply> {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let Some(name) = path
             .strip_prefix("/live/")
@@ -84,19 +86,17 @@ impl Request {
         else {
             return Ok(Route::Pages);
         };
-        if name != channel.name {
-            let there = &channel.name;
-            return Err(Reply::new(
-                404,
-                format!("no channel {name:?} here; there is: {there}"),
-            ));
-        }
-        if !is_http_stream(channel) {
+        let channel = match channels.find(name) {
+            Ok(channel) => channel,
+            Err(unknown) => return Err(Reply::new(404, unknown.to_string())),
+        };
+        if !is_http_stream(&channels[channel]) {
             let text = "this channel carries opaque frames, which only tcp:// can deliver";
             return Err(Reply::new(406, text));
         }
         match self.method.as_str() {
             "GET" => Ok(Route::Stream {
+                channel,
                 max_age: max_age_in(query)?.unwrap_or(max_age),
             }),
             "HEAD" => Ok(Route::StreamHead),
@@ -196,26 +196,22 @@ pub(super) fn stream_head(allow_origin: Option<&str>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::Counters;
-    use common::{Format, ring};
+    use crate::channel::tests::channel;
+    use common::Format;
 
     const MAX_AGE: Duration = Duration::from_millis(250);
 
-    fn channel(format: Format) -> Channel {
-        Channel {
-            name: "main".to_owned(),
-            epoch: 1,
-            format,
-            interval: Duration::from_millis(33),
-            ring: ring::new(2).1,
-            counters: Counters::default(),
-        }
+    fn channels() -> Channels {
+        let main = channel("main", Format::Jpeg).0;
+        let lab = channel("lab", Format::Jpeg).0;
+        let raw = channel("raw", Format::Opaque).0;
+        Channels::new(vec![main, lab, raw])
     }
 
     fn route(line: &str) -> Result<Route, Reply> {
         let head = format!("{line} HTTP/1.1\r\nHost: x\r\n\r\n");
         let request = Request::parse(head.as_bytes()).unwrap().unwrap();
-        request.route(&channel(Format::Jpeg), MAX_AGE)
+        request.route(&channels(), MAX_AGE)
     }
 
     #[test]
@@ -234,7 +230,10 @@ mod tests {
             );
         }
         let max_age = MAX_AGE;
-        assert_eq!(route("GET /live/main.mjpeg"), Ok(Route::Stream { max_age }));
+        for (channel, name) in ["main", "lab"].into_iter().enumerate() {
+            let stream = Route::Stream { channel, max_age };
+            assert_eq!(route(&format!("GET /live/{name}.mjpeg")), Ok(stream));
+        }
         assert_eq!(route("HEAD /live/main.mjpeg"), Ok(Route::StreamHead));
     }
 
@@ -242,7 +241,8 @@ mod tests {
     fn max_age_is_read_from_the_query() {
         let max_age = Duration::from_secs(2);
         let asked = route("GET /live/main.mjpeg?x=1&max_age=2s");
-        assert_eq!(asked, Ok(Route::Stream { max_age }));
+        let channel = 0;
+        assert_eq!(asked, Ok(Route::Stream { channel, max_age }));
         let refused = route("GET /live/main.mjpeg?max_age=long").unwrap_err();
         assert_eq!(refused.status, 400);
         assert!(refused.text.contains("right would be 250ms"));
@@ -256,17 +256,12 @@ mod tests {
         let unknown = route("GET /live/other.mjpeg").unwrap_err();
         assert_eq!(
             (unknown.status, &*unknown.text),
-            (404, "no channel \"other\" here; there is: main")
+            (404, "no channel \"other\" here; there are: main, lab, raw")
         );
         assert_eq!(route("POST /live/main.mjpeg").unwrap_err().status, 405);
         let unseen = route("HEAD /live/other.mjpeg").unwrap_err();
         assert!(unseen.encode().ends_with(b"\r\n\r\n"));
-        let head = b"GET /live/main.mjpeg HTTP/1.1\r\n\r\n";
-        let request = Request::parse(head).unwrap().unwrap();
-        let opaque = request
-            .route(&channel(Format::Opaque), MAX_AGE)
-            .unwrap_err();
-        assert_eq!(opaque.status, 406);
+        assert_eq!(route("GET /live/raw.mjpeg").unwrap_err().status, 406);
     }
 
     #[test]
