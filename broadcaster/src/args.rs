@@ -1,81 +1,127 @@
-//! What was typed, unchecked: every value is optional here. Defaults and checks are in `config`.
+//! The flags: what can be said to the program, and what holds where nothing is said.
+//!
+//! A flag that has a variable is also a key of the configuration file ([`keys`]): to add a key, add a
+//! field. Checks are in `config`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-/// Sends one camera to any number of viewers.
-#[derive(Debug, Clone, Default, Parser)]
+pub mod keys;
+
+/// Under this heading stand the flags that are about one channel.
+const CHANNEL: &str = "Options of a channel";
+
+/// Sends one camera, or several, to any number of viewers.
+#[derive(Debug, Clone, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
+    /// Configuration file; flags and FRAMECAST_* variables go before it
+    #[arg(long, value_name = "FILE", env = "FRAMECAST_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Print what is in force and from where, as a configuration file, and end
+    #[arg(long)]
+    pub print_config: bool,
+
     /// Where frames come from: auto, pattern, pattern?bytes=N, a .mjpeg or .jpg file, or a folder
-    /// of JPEGs [default: auto]
+    /// of JPEGs
     ///
     /// auto takes the first webcam, else the test pattern, and says which. The test pattern shows
     /// its sequence number and capture time as digits and as a bar code; with ?bytes=N every frame
     /// has exactly N bytes. Files are read once and looped at --fps.
-    #[arg(long, value_name = "SRC", env = "FRAMECAST_SOURCE")]
-    pub source: Option<String>,
+    // A password in the value must not show in --help.
+    #[arg(long, value_name = "SRC", env = "FRAMECAST_SOURCE", hide_env_values = true, default_value = "auto", help_heading = CHANNEL)]
+    pub source: String,
 
-    /// Size of the test pattern [default: 640x480]
-    #[arg(long, value_name = "WxH", env = "FRAMECAST_SIZE")]
-    pub size: Option<String>,
+    /// Size of the test pattern
+    #[arg(long, value_name = "WxH", env = "FRAMECAST_SIZE", default_value = "640x480", help_heading = CHANNEL)]
+    pub size: String,
 
-    /// Frames a second, fractions allowed [default: 30]
-    #[arg(long, value_name = "N", env = "FRAMECAST_FPS")]
-    pub fps: Option<f64>,
+    /// Frames a second, fractions allowed
+    #[arg(long, value_name = "N", env = "FRAMECAST_FPS", default_value = "30", help_heading = CHANNEL)]
+    pub fps: f64,
 
-    /// JPEG quality of encoded pictures, 1 to 100 [default: 80]
-    #[arg(long, value_name = "Q", env = "FRAMECAST_QUALITY")]
-    pub quality: Option<u8>,
+    /// JPEG quality of encoded pictures, 1 to 100
+    #[arg(long, value_name = "Q", env = "FRAMECAST_QUALITY", default_value = "80", help_heading = CHANNEL)]
+    pub quality: u8,
 
-    /// How frames are handed to viewers [default: ring]
-    #[arg(long, value_name = "MODEL", env = "FRAMECAST_MODEL")]
-    pub model: Option<Model>,
+    /// How frames are handed to viewers
+    #[arg(
+        long,
+        value_name = "MODEL",
+        env = "FRAMECAST_MODEL",
+        default_value = "ring"
+    )]
+    pub model: Model,
 
-    /// What moves the bytes of the ring's viewers [default: multiplex]
-    #[arg(long, value_name = "DRIVER", env = "FRAMECAST_DRIVER")]
-    pub driver: Option<Driver>,
+    /// What moves the bytes of the ring's viewers
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        env = "FRAMECAST_DRIVER",
+        default_value = "multiplex"
+    )]
+    pub driver: Driver,
 
     /// Event loops of the multiplex driver [default: one for each core]
     #[arg(long, value_name = "N", env = "FRAMECAST_WORKERS")]
     pub workers: Option<usize>,
 
-    /// Address for browsers and MJPEG clients; port 0 takes a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR", env = "FRAMECAST_HTTP")]
-    pub http: Option<SocketAddr>,
+    /// Address for browsers and MJPEG clients; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "FRAMECAST_HTTP",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub http: SocketAddr,
 
-    /// Address for native receivers; port 0 takes a free one [default: 127.0.0.1:7400]
-    #[arg(long, value_name = "ADDR", env = "FRAMECAST_TCP")]
-    pub tcp: Option<SocketAddr>,
+    /// Address for native receivers; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "FRAMECAST_TCP",
+        default_value = "127.0.0.1:7400"
+    )]
+    pub tcp: SocketAddr,
 
     /// Allow addresses off loopback: whoever reaches them can watch
     #[arg(long, env = "FRAMECAST_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
     pub open: bool,
 
-    /// Channel name: a-z, 0-9, _ and -, at most 64 [default: main]
-    #[arg(long, value_name = "NAME", env = "FRAMECAST_CHANNEL")]
-    pub channel: Option<String>,
+    /// Channel name: a-z, 0-9, _ and -, at most 64; or which channel of the file the flags are about
+    ///
+    /// With one channel in the file, or none, flags of a channel are about it and this names it. With
+    /// several, this says which of them the flags are about.
+    #[arg(long, value_name = "NAME", env = "FRAMECAST_CHANNEL", default_value = "main", help_heading = CHANNEL)]
+    pub channel: String,
 
-    /// Frames handed on together, 1 to 64 [default: 1]
-    #[arg(long, value_name = "N", env = "FRAMECAST_FRAMES_PER_PAYLOAD")]
-    pub frames_per_payload: Option<usize>,
+    /// Frames handed on together, 1 to 64
+    #[arg(long, value_name = "N", env = "FRAMECAST_FRAMES_PER_PAYLOAD", default_value = "1", help_heading = CHANNEL)]
+    pub frames_per_payload: usize,
 
-    /// Payloads the ring holds, rounded up to a power of two [default: 64]
-    #[arg(long, value_name = "N", env = "FRAMECAST_RING_CAPACITY")]
-    pub ring_capacity: Option<usize>,
+    /// Payloads the ring holds, rounded up to a power of two
+    #[arg(long, value_name = "N", env = "FRAMECAST_RING_CAPACITY", default_value = "64", help_heading = CHANNEL)]
+    pub ring_capacity: usize,
 
-    /// Older frames are skipped for a slow viewer if there is a newer one [default: 250ms]
-    #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE", value_parser = crate::config::parse_duration)]
-    pub max_age: Option<Duration>,
+    /// Older frames are skipped for a slow viewer if there is a newer one
+    #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE", default_value = "250ms", value_parser = crate::config::parse_duration)]
+    pub max_age: Duration,
 
-    /// Memory that frames may hold, in the ring and by slow viewers [default: 256MB]
+    /// Memory that frames may hold, in the ring and by slow viewers
     ///
     /// Above it newcomers are turned away for a while and the viewer that has stalled longest is
     /// closed.
-    #[arg(long, value_name = "SIZE", env = "FRAMECAST_MEMORY_BUDGET")]
-    pub memory_budget: Option<String>,
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "FRAMECAST_MEMORY_BUDGET",
+        default_value = "256MB"
+    )]
+    pub memory_budget: String,
 
     /// Unsent bytes the kernel may hold for a viewer, for measuring [default: 16KiB]
     #[arg(long, value_name = "SIZE", hide = true)]
@@ -93,21 +139,23 @@ pub struct Args {
     #[arg(long, value_name = "ORIGIN", env = "FRAMECAST_ALLOW_ORIGIN")]
     pub allow_origin: Option<String>,
 
-    /// error, warn, info, debug or trace; or per module as in tracing's filters [default: info]
-    #[arg(long, value_name = "LEVEL", env = "FRAMECAST_LOG")]
-    pub log: Option<String>,
+    /// error, warn, info, debug or trace; or per module as in tracing's filters
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "FRAMECAST_LOG",
+        default_value = "info"
+    )]
+    pub log: String,
 
-    /// How log lines look [default: human]
-    #[arg(long, value_name = "FORMAT", env = "FRAMECAST_LOG_FORMAT")]
-    pub log_format: Option<LogFormat>,
-}
-
-impl Args {
-    /// What this process was started with. Ends the process after `--help` or a typing error.
-    #[must_use]
-    pub fn from_command_line() -> Self {
-        Self::parse()
-    }
+    /// How log lines look
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "FRAMECAST_LOG_FORMAT",
+        default_value = "human"
+    )]
+    pub log_format: LogFormat,
 }
 
 /// How frames are handed to viewers.
@@ -143,5 +191,14 @@ Examples:
   broadcaster --source pattern --size 1280x720 --fps 60
   broadcaster --source footage.mjpeg --fps 25
   broadcaster --http 0.0.0.0:8080 --open        for everybody who can reach this machine
+  broadcaster --config framecast.toml           several channels, and all of this in a file
+  broadcaster --fps 15 --print-config           what is in force and from where, as such a file
+
+A flag goes before its FRAMECAST_* variable, the variable before the file. In the file each key is
+named like its flag, with _ for -; what is about a channel stands in its [[channel]] table:
+  http = \"127.0.0.1:9000\"
+  [[channel]]
+  name = \"bench\"
+  source = \"pattern\"
 
 Watch it: open the printed page in a browser, or run: receiver tcp://127.0.0.1:7400";

@@ -1,4 +1,7 @@
-//! What will be done: arguments checked, defaults filled in, units attached.
+//! What will be done: all that was said is joined, checked, and given units.
+//!
+//! [`mod@file`] reads the configuration file, [`layers`] decides who goes before whom, [`origin`] keeps
+//! where each setting comes from, [`mod@print`] writes what is in force.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -8,10 +11,17 @@ use std::time::Duration;
 use common::wire::MAX_CHANNEL;
 use common::{Frame, Payload};
 
+use crate::args::keys::{self, Typed};
 use crate::args::{Args, Driver, LogFormat};
 
+pub mod file;
+pub mod layers;
+pub mod origin;
+pub mod print;
 mod units;
 
+use file::File;
+use origin::{Origin, Settings};
 pub use units::parse_duration;
 
 /// Widest and highest picture.
@@ -52,6 +62,8 @@ pub struct Config {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What was said and where, for each channel with what is about all.
+    pub settings: Vec<Settings>,
 }
 
 /// What moves the bytes of the ring's viewers.
@@ -100,8 +112,21 @@ pub enum SourceConfig {
 }
 
 /// Why the arguments cannot be carried out. All of these are for the user to mend.
+/// Each text about a value begins with the flag and the value.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The configuration file is not there or is wrong.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// Flags and file do not go together.
+    #[error(transparent)]
+    Layers(#[from] layers::Error),
+    /// A source that will never work.
+    #[error("--source {0}")]
+    Source(#[from] crate::capture::Error),
+    /// A wrong value together with the place where it was said, passwords masked.
+    #[error("{0}")]
+    Placed(String),
     /// A value outside what it may be.
     #[error("{what} {value}: {right}")]
     Value {
@@ -143,19 +168,48 @@ fn wrong(what: &'static str, value: impl ToString, right: impl Into<String>) -> 
 }
 
 impl Config {
-    /// Checks what was typed.
+    /// Reads the configuration file, if there is one, and checks all that was said.
     ///
     /// # Errors
-    /// The first argument that is wrong, with what would be right.
-    pub fn from_args(args: Args) -> Result<Self, Error> {
-        let http = args.http.unwrap_or(([127, 0, 0, 1], 8080).into());
-        let tcp = args.tcp.unwrap_or(([127, 0, 0, 1], 7400).into());
+    /// The first thing that is wrong, with what would be right.
+    pub fn load(typed: Typed) -> Result<Self, Error> {
+        let file = match &typed.config {
+            Some(path) => File::read(path)?,
+            None => File::default(),
+        };
+        Self::join(typed.settings, file)
+    }
+
+    fn join(typed: Settings, file: File) -> Result<Self, Error> {
+        let settings = layers::join(typed, file)?;
+        let mut channels = Vec::new();
+        let mut program = None;
+        for said in &settings {
+            let args = arguments(said)?;
+            let channel = ChannelConfig::from_args(&args);
+            channels.push(channel.map_err(|error| placed(error, said))?);
+            program.get_or_insert((args, said));
+        }
+        let (args, said) = program.expect("there is at least one channel");
+        let config = Self::from_args(args, channels).map_err(|error| placed(error, said))?;
+        Ok(Self { settings, ..config })
+    }
+
+    /// The error about a value with the place where the value was said; `channel` is the place of the
+    /// channel it is about.
+    #[must_use]
+    pub fn place(&self, error: Error, channel: usize) -> Error {
+        placed(error, &self.settings[channel])
+    }
+
+    fn from_args(args: Args, channels: Vec<ChannelConfig>) -> Result<Self, Error> {
+        let (http, tcp) = (args.http, args.tcp);
         for (what, addr) in [("--http", http), ("--tcp", tcp)] {
             if !addr.ip().is_loopback() && !args.open {
                 return Err(Error::NotOpen { what, addr });
             }
         }
-        let budget = args.memory_budget.as_deref().unwrap_or("256MB");
+        let budget = &args.memory_budget;
         let memory_budget = units::parse_bytes(budget).filter(|&bytes| bytes >= MIN_BUDGET);
         let Some(memory_budget) = memory_budget else {
             let right = format!("a size such as 256MB or 64MiB, at least {MIN_BUDGET} bytes");
@@ -173,25 +227,48 @@ impl Config {
             return Err(wrong("--allow-origin", origin, right));
         }
         Ok(Self {
-            channels: vec![ChannelConfig::from_args(&args)?],
+            channels,
             http,
             tcp,
             driver: DriverConfig::from_args(&args)?,
-            max_age: args.max_age.unwrap_or(Duration::from_millis(250)),
+            max_age: args.max_age,
             unsent_limit,
             memory_budget,
             max_viewers: args.max_viewers,
             max_viewers_per_address: args.max_viewers_per_address.unwrap_or(usize::MAX),
             allow_origin: args.allow_origin,
-            log: args.log.unwrap_or_else(|| "info".to_owned()),
-            log_format: args.log_format.unwrap_or_default(),
+            log: args.log,
+            log_format: args.log_format,
+            settings: Vec::new(),
         })
+    }
+}
+
+/// What was said, as arguments. Each value that comes here has been understood alone before.
+fn arguments(said: &Settings) -> Result<Args, Error> {
+    let pairs = said.iter().map(|(id, setting)| (&**id, setting));
+    Args::from_settings(pairs).map_err(Error::Placed)
+}
+
+/// The error with the place where its value was said. For the command line the flag says enough.
+fn placed(error: Error, said: &Settings) -> Error {
+    let text = print::mask(&error.to_string());
+    let key = keys::keys().into_iter().find_map(|key| {
+        let rest = text.strip_prefix(&key.flag)?.strip_prefix(' ')?;
+        Some((rest, said.get(&key.id)?, key.name))
+    });
+    match key.map(|(rest, setting, name)| (rest, &setting.origin, name)) {
+        Some((rest, Origin::File(place), name)) => {
+            Error::Placed(format!("{place}: {name} = {rest}"))
+        }
+        Some((rest, Origin::Variable(name), _)) => Error::Placed(format!("{name}={rest}")),
+        _ => Error::Placed(text),
     }
 }
 
 impl DriverConfig {
     fn from_args(args: &Args) -> Result<Self, Error> {
-        match (args.driver.unwrap_or_default(), args.workers) {
+        match (args.driver, args.workers) {
             (Driver::Threads, None) => Ok(Self::Threads),
             (Driver::Threads, Some(workers)) => {
                 let right = "the threads driver has no workers; leave it out";
@@ -209,30 +286,30 @@ impl DriverConfig {
 
 impl ChannelConfig {
     fn from_args(args: &Args) -> Result<Self, Error> {
-        let name = args.channel.clone().unwrap_or_else(|| "main".to_owned());
+        let name = args.channel.clone();
         if !is_channel_name(&name) {
             let right = "a name of a-z, 0-9, _ and -, beginning with a letter or digit, at most 64";
             return Err(wrong("--channel", name, right));
         }
-        let fps = args.fps.unwrap_or(30.0);
+        let fps = args.fps;
         if !(fps > 0.0 && fps <= MAX_FPS) {
             return Err(wrong("--fps", fps, format!("above 0, at most {MAX_FPS}")));
         }
-        let quality = args.quality.unwrap_or(80);
+        let quality = args.quality;
         within("--quality", quality.into(), 1, 100)?;
-        let frames_per_payload = args.frames_per_payload.unwrap_or(1);
+        let frames_per_payload = args.frames_per_payload;
         within(
             "--frames-per-payload",
             frames_per_payload,
             1,
             Payload::MAX_FRAMES,
         )?;
-        let ring_capacity = args.ring_capacity.unwrap_or(64);
+        let ring_capacity = args.ring_capacity;
         within("--ring-capacity", ring_capacity, 2, MAX_RING)?;
         Ok(Self {
             name,
-            source: SourceConfig::parse(args.source.as_deref().unwrap_or("auto"))?,
-            size: args.size.as_deref().map_or(Ok((640, 480)), parse_size)?,
+            source: SourceConfig::parse(&args.source)?,
+            size: parse_size(&args.size)?,
             interval: Duration::from_secs_f64(1.0 / fps),
             quality,
             frames_per_payload,
@@ -318,15 +395,30 @@ fn is_channel_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
 
     fn config(line: &str) -> Result<Config, Error> {
         let words = std::iter::once("broadcaster").chain(line.split_whitespace());
-        Config::from_args(Args::try_parse_from(words).unwrap())
+        Config::load(Typed::from_words(words).unwrap())
     }
 
     fn complaint(line: &str) -> String {
         config(line).unwrap_err().to_string()
+    }
+
+    /// The configuration for flags beside what a file says.
+    fn beside(text: &str, line: &str) -> Result<Config, Error> {
+        let words = std::iter::once("broadcaster").chain(line.split_whitespace());
+        let file = File::parse(Path::new("f.toml"), text).unwrap();
+        Config::join(Typed::from_words(words).unwrap().settings, file)
+    }
+
+    const TWO: &str = "[[channel]]\nname = 'yard'\nfps = 5\n[[channel]]\nname = 'lab'\nfps = 6\n";
+
+    fn rates(config: &Config) -> Vec<(&str, f64)> {
+        let rate = |channel: &ChannelConfig| channel.fps().round();
+        (config.channels.iter())
+            .map(|one| (&*one.name, rate(one)))
+            .collect()
     }
 
     #[test]
@@ -377,6 +469,120 @@ mod tests {
         let padded = SourceConfig::Pattern { bytes: Some(8000) };
         assert_eq!(source("pattern?bytes=8000"), padded);
         assert_eq!(source("src"), SourceConfig::File("src".into()));
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let text = "http = '127.0.0.1:1'\ntcp = '127.0.0.1:2'\nmax_age = '1s'\n";
+        let config = beside(text, "--http 127.0.0.1:3").unwrap();
+        assert_eq!((config.http.port(), config.tcp.port()), (3, 2));
+        assert_eq!(config.max_age, Duration::from_secs(1));
+        assert_eq!(config.memory_budget, 256_000_000);
+        assert_eq!(config.channels.len(), 1);
+    }
+
+    #[test]
+    fn flags_of_a_channel_are_about_the_only_one() {
+        let one = "[[channel]]\nname = 'yard'\nfps = 5\nquality = 50";
+        let config = beside(one, "--fps 7").unwrap();
+        assert_eq!(rates(&config), [("yard", 7.0)]);
+        assert_eq!(config.channels[0].quality, 50);
+        let config = beside(one, "--channel attic").unwrap();
+        assert_eq!(rates(&config), [("attic", 5.0)]);
+    }
+
+    #[test]
+    fn with_several_channels_flags_are_about_the_one_that_is_named() {
+        assert_eq!(
+            rates(&beside(TWO, "").unwrap()),
+            [("yard", 5.0), ("lab", 6.0)]
+        );
+        let config = beside(TWO, "--channel lab --fps 7").unwrap();
+        assert_eq!(rates(&config), [("yard", 5.0), ("lab", 7.0)]);
+        for (line, complaint) in [
+            (
+                "--fps 7",
+                "--fps is about one channel, and there are yard, lab: say which with --channel NAME",
+            ),
+            (
+                "--channel attic",
+                "--channel attic: the file has no such channel; there are yard, lab",
+            ),
+        ] {
+            assert_eq!(beside(TWO, line).unwrap_err().to_string(), complaint);
+        }
+    }
+
+    #[test]
+    fn channels_have_names_that_differ() {
+        for (text, complaint) in [
+            (
+                "[[channel]]\nname = 'a'\n[[channel]]\nname = 'a'",
+                "f.toml:4:8: two channels are called a; each needs a name of its own",
+            ),
+            (
+                "[[channel]]\n[[channel]]",
+                "two channels are called main; each needs a name of its own",
+            ),
+        ] {
+            assert_eq!(beside(text, "").unwrap_err().to_string(), complaint);
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_in_the_file_is_told_with_its_place() {
+        for (text, complaint) in [
+            ("[[channel]]\nfps = 0", "f.toml:2:7: fps = 0: above 0"),
+            (
+                "[[channel]]\nsize = 'big'",
+                "f.toml:2:8: size = big: WIDTHxHEIGHT",
+            ),
+            (
+                "[[channel]]\nname = 'Yard'",
+                "f.toml:2:8: name = Yard: a name of a-z",
+            ),
+            (
+                "memory_budget = '1B'",
+                "f.toml:1:17: memory_budget = 1B: a size such as",
+            ),
+            (
+                "http = '0.0.0.0:80'",
+                "f.toml:1:8: http = 0.0.0.0:80: others can reach",
+            ),
+            (
+                "[[channel]]\nname = 'a'\n[[channel]]\nsource = 'pattern?bytes=0'",
+                "f.toml:4:10: source = pattern?bytes=0: pattern?bytes=N",
+            ),
+            (
+                "[[channel]]\nsource = '/nowhere/a.jpg'",
+                "f.toml:2:10: source = /nowhere/a.jpg: no such file",
+            ),
+        ] {
+            let error = beside(text, "").unwrap_err().to_string();
+            assert!(error.starts_with(complaint), "{text}: {error}");
+        }
+        let error = beside("[[channel]]\nfps = 5", "--fps 0").unwrap_err();
+        assert!(error.to_string().starts_with("--fps 0: above 0"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_in_the_environment_is_told_with_its_variable() {
+        let setting = origin::Setting {
+            words: vec!["0".to_owned()],
+            origin: Origin::Variable("FRAMECAST_FPS".to_owned()),
+        };
+        let typed = Settings::from([("fps".to_owned(), setting)]);
+        let error = Config::join(typed.clone(), File::default()).unwrap_err();
+        assert!(
+            error.to_string().starts_with("FRAMECAST_FPS=0: above 0"),
+            "{error}"
+        );
+        let two = File::parse(Path::new("f.toml"), TWO).unwrap();
+        let error = Config::join(typed, two).unwrap_err().to_string();
+        assert!(
+            error.starts_with("FRAMECAST_FPS is about one channel"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -42,9 +42,6 @@ pub enum Error {
     /// Arguments that cannot be carried out.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// A source that will never work.
-    #[error("--source {0}")]
-    Source(#[from] capture::Error),
     /// An address that cannot be listened on.
     #[error("{what} {addr}: {error}{}", hint(error))]
     Bind {
@@ -74,7 +71,7 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Source(_) => 2,
+            Self::Config(_) => 2,
             Self::Bind { .. } | Self::System(_) => 1,
         }
     }
@@ -100,7 +97,10 @@ impl Broadcaster {
     /// A source that cannot work, or an address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().saturating_sub(OWN_DESCRIPTORS);
-        let opened = config.channels.iter().map(capture::open);
+        let opened = config.channels.iter().enumerate().map(|(place, channel)| {
+            let opened = capture::open(channel);
+            opened.map_err(|error| config.place(error.into(), place))
+        });
         let opened = opened.collect::<Result<_, _>>()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -111,6 +111,7 @@ impl Broadcaster {
         let http = listen("--http", config.http)?;
         let tcp = listen("--tcp", config.tcp)?;
         drop(guard);
+        warn_if_open(&[&http, &tcp]);
         Ok(Self {
             config,
             opened,
@@ -237,6 +238,18 @@ impl Start {
             payloader,
         } = self;
         capture::spawn(opened, channel, budget.clone(), payloader, shutdown)
+    }
+}
+
+/// Whoever opens the program to others shall know it.
+fn warn_if_open(listeners: &[&TcpListener]) {
+    for addr in listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+    {
+        if !addr.ip().is_loopback() {
+            warn!("--open: everybody who can reach {addr} can watch");
+        }
     }
 }
 

@@ -9,12 +9,18 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging as configured: to stderr, coloured only on a terminal.
 pub(crate) fn init(config: &Config) -> Result<(), config::Error> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| config::Error::Value {
-        what: "--log",
-        value: config.log.clone(),
-        right: format!(
-            "error, warn, info, debug, trace or a filter like broadcaster=debug ({error})"
-        ),
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| {
+        let right =
+            format!("error, warn, info, debug, trace or a filter like broadcaster=debug ({error})");
+        let value = config.log.clone();
+        config.place(
+            config::Error::Value {
+                what: "--log",
+                value,
+                right,
+            },
+            0,
+        )
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use broadcaster::args::Args;
-use broadcaster::config::Config;
+use broadcaster::args::keys::Typed;
+use broadcaster::config::{Config, print};
 use broadcaster::{Broadcaster, Error};
 use common::Shutdown;
 
@@ -12,7 +12,7 @@ mod log;
 mod signals;
 
 fn main() -> ExitCode {
-    match start(Args::from_command_line()) {
+    match start(Typed::from_command_line()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::complain(&error);
@@ -21,13 +21,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(args: Args) -> Result<(), Error> {
-    let config = Config::from_args(args)?;
+fn start(typed: Typed) -> Result<(), Error> {
+    let prints_config = typed.print_config;
+    let config = Config::load(typed)?;
     log::init(&config)?;
+    if prints_config {
+        say(&print::print(&config));
+        return Ok(());
+    }
     let shutdown = Shutdown::default();
     signals::end_on(shutdown.clone())?;
     let broadcaster = Broadcaster::bind(config)?;
-    // A closed stdout is no reason not to broadcast.
-    let _ = std::io::stdout().write_all(broadcaster.summary().as_bytes());
+    say(&broadcaster.summary());
     broadcaster.run(&shutdown)
+}
+
+/// A closed stdout is no reason not to broadcast.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }

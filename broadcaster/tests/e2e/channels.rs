@@ -5,24 +5,27 @@ use std::time::Instant;
 
 use common::wire::tcp::{GoodbyeCode, Message};
 
-use crate::stage::{Native, PATIENCE, Stage, config, patient};
+use crate::stage::{Native, PATIENCE, Stage, patient};
 
-/// A broadcaster with each driver, and with a channel for each line of arguments.
-fn stages(lines: &[&str]) -> impl Iterator<Item = Stage> {
-    ["multiplex", "threads"].into_iter().map(move |driver| {
-        let mut whole = config(&format!("--driver {driver}"));
-        whole.channels = lines
-            .iter()
-            .flat_map(|line| config(line).channels)
-            .collect();
-        Stage::on(whole)
-    })
+/// A broadcaster with each driver, and with the channels of a configuration file.
+fn stages(text: &str) -> impl Iterator<Item = Stage> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("framecast.toml");
+    std::fs::write(&file, text).unwrap();
+    Stage::with_each_driver(&format!("--config {}", file.display()))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
-const TWO: [&str; 2] = [
-    "--channel main --source pattern?bytes=9000 --fps 100",
-    "--channel lab --source pattern?bytes=30000 --fps 50",
-];
+const TWO: &str = "
+[[channel]]
+source = 'pattern?bytes=9000'
+fps = 100
+[[channel]]
+name = 'lab'
+source = 'pattern?bytes=30000'
+fps = 50
+";
 
 /// How long the frames of the next payload are.
 fn lengths(native: &mut Native) -> Vec<usize> {
@@ -34,7 +37,7 @@ fn lengths(native: &mut Native) -> Vec<usize> {
 
 #[test]
 fn every_native_viewer_gets_the_channel_it_named_and_the_first_if_none() {
-    for stage in stages(&TWO) {
+    for stage in stages(TWO) {
         let mut viewers = [("", 9000), ("main", 9000), ("lab", 30_000)]
             .map(|(name, bytes)| (stage.native_of(name), bytes));
         for _ in 0..50 {
@@ -47,7 +50,7 @@ fn every_native_viewer_gets_the_channel_it_named_and_the_first_if_none() {
 
 #[test]
 fn frames_of_a_channel_arrive_without_a_gap_beside_a_faster_one() {
-    for stage in stages(&TWO) {
+    for stage in stages(TWO) {
         let mut crowd: Vec<_> = (0..20).map(|_| stage.native_of("main")).collect();
         let mut viewer = stage.native_of("lab");
         let first = viewer.seqs()[0];
@@ -60,7 +63,7 @@ fn frames_of_a_channel_arrive_without_a_gap_beside_a_faster_one() {
 
 #[test]
 fn every_browser_gets_the_channel_in_its_path() {
-    for stage in stages(&TWO) {
+    for stage in stages(TWO) {
         for (name, bytes) in [("main", 9000), ("lab", 30_000)] {
             let mut browser = patient(stage.http);
             let request = format!("GET /live/{name}.mjpeg HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -78,7 +81,7 @@ fn every_browser_gets_the_channel_in_its_path() {
 
 #[test]
 fn an_unknown_channel_learns_of_those_there_are() {
-    for stage in stages(&TWO) {
+    for stage in stages(TWO) {
         let expected = "no channel \"attic\" here; there are: main, lab";
         let mut native = Native::connect(stage.tcp);
         native.hello("attic");
@@ -100,7 +103,7 @@ fn an_unknown_channel_learns_of_those_there_are() {
 
 #[test]
 fn each_channel_has_a_page_that_leads_to_the_others() {
-    let stage = stages(&TWO).next().unwrap();
+    let stage = stages(TWO).next().unwrap();
     for (path, shown, other) in [
         ("/", "main", "lab"),
         ("/watch/main", "main", "lab"),
@@ -118,8 +121,8 @@ fn each_channel_has_a_page_that_leads_to_the_others() {
 
 #[test]
 fn readiness_wants_every_channel_and_names_those_that_are_not() {
-    let late = "--channel late --source pattern --fps 1 --frames-per-payload 64";
-    let stage = stages(&[TWO[0], late]).next().unwrap();
+    let late = "[[channel]]\nname = 'late'\nsource = 'pattern'\nfps = 1\nframes_per_payload = 64";
+    let stage = stages(&format!("{TWO}{late}")).next().unwrap();
     stage.native().seqs();
     let answer = stage.get("/readyz");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -129,7 +132,7 @@ fn readiness_wants_every_channel_and_names_those_that_are_not() {
     );
     assert!(stage.get("/healthz").starts_with("HTTP/1.1 200 "));
 
-    let stage = stages(&TWO).next().unwrap();
+    let stage = stages(TWO).next().unwrap();
     let mut viewer = stage.native_of("lab");
     viewer.seqs();
     let begun = Instant::now();
@@ -146,9 +149,7 @@ fn readiness_wants_every_channel_and_names_those_that_are_not() {
 
 #[test]
 fn all_channels_share_the_places() {
-    let mut whole = config("--max-viewers 2");
-    whole.channels = TWO.iter().flat_map(|line| config(line).channels).collect();
-    let stage = Stage::on(whole);
+    let stage = stages(&format!("max_viewers = 2\n{TWO}")).next().unwrap();
     let _seated = [stage.native_of("main"), stage.native_of("lab")];
     for name in ["main", "lab"] {
         let mut refused = Native::connect(stage.tcp);
@@ -157,5 +158,54 @@ fn all_channels_share_the_places() {
             panic!("not a goodbye");
         };
         assert_eq!(goodbye.text, "all 2 places are taken");
+    }
+}
+
+/// The values of a line of `/healthz`, one for each time it is there.
+fn facts(stage: &Stage, name: &str) -> Vec<u64> {
+    let begin = format!("{name} ");
+    let health = stage.get("/healthz");
+    let values = health.lines().filter_map(|line| line.strip_prefix(&begin));
+    values.map(|value| value.parse().unwrap()).collect()
+}
+
+#[test]
+fn all_rings_together_take_at_most_half_of_the_memory() {
+    let channel = |name| {
+        format!(
+            "[[channel]]\nname = '{name}'\nsource = 'pattern?bytes=100000'\nsize = '64x64'\nfps = 200\n"
+        )
+    };
+    let channels = ["a", "b", "c", "d"].map(channel).concat();
+    let text = format!("memory_budget = '4MB'\n{channels}");
+    let stage = stages(&text).next().unwrap();
+    // Each ring alone could hold 64 frames, 6.4 MB.
+    let begun = Instant::now();
+    while facts(&stage, "frames").iter().any(|frames| *frames < 70) {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", facts(&stage, "frames"));
+    }
+    // Beside the rings' 2 MB each channel may be busy with a frame.
+    let [held] = *facts(&stage, "frame_bytes_held") else {
+        panic!("not one account");
+    };
+    assert!((1_600_000..=2_400_000).contains(&held), "{held}");
+}
+
+#[test]
+fn a_recording_and_a_pattern_are_served_side_by_side() {
+    let footage = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/footage.mjpeg");
+    let text = format!("{TWO}[[channel]]\nname = 'film'\nsource = '{footage}'\nfps = 50\n");
+    for stage in stages(&text) {
+        let mut film = stage.native_of("film");
+        let Message::Payload(frames) = film.next() else {
+            panic!("not a payload");
+        };
+        assert_eq!((frames[0].head.width, frames[0].head.height), (640, 360));
+        let mut lab = stage.native_of("lab");
+        let first = film.seqs()[0];
+        for expected in first + 1..first + 20 {
+            assert_eq!(film.seqs(), [expected]);
+            assert_eq!(lengths(&mut lab), [30_000]);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod bad_input;
 mod channels;
 mod clients;
+mod configuration;
 mod program;
 mod stage;
 mod storm;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::stage::Running;
 
-fn command(line: &str) -> Command {
+pub(crate) fn command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_broadcaster"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FRAMECAST_")) {
         command.env_remove(name);
@@ -17,30 +17,35 @@ fn command(line: &str) -> Command {
 }
 
 /// Runs it to its end, which must come by itself.
-fn output(line: &str) -> Output {
+pub(crate) fn output(line: &str) -> Output {
     command(line).output().unwrap()
 }
 
 /// The one line it says before it fails, and its exit code.
-fn complaint(line: &str) -> (String, Option<i32>) {
+pub(crate) fn complaint(line: &str) -> (String, Option<i32>) {
     let output = output(line);
     let text = String::from_utf8(output.stderr).unwrap();
     (text, output.status.code())
 }
 
 fn start(command: &mut Command) -> (Running, Vec<String>) {
+    start_and_read(command, 4)
+}
+
+/// Starts it and reads the first lines it prints.
+pub(crate) fn start_and_read(command: &mut Command, lines: usize) -> (Running, Vec<String>) {
     let child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
     let mut program = Running(child.unwrap());
     let stdout = program.0.stdout.take().unwrap();
-    let lines = BufReader::new(stdout).lines().take(4);
+    let lines = BufReader::new(stdout).lines().take(lines);
     let lines = lines.collect::<Result<_, _>>().unwrap();
     (program, lines)
 }
 
-fn signal(program: &Running, name: &str) {
+pub(crate) fn signal(program: &Running, name: &str) {
     let pid = program.0.id().to_string();
     let sent = Command::new("kill").args([name, &pid]).status().unwrap();
     assert!(sent.success());
@@ -171,7 +176,7 @@ fn help_teaches() {
     for part in [
         "Examples:",
         "--source <SRC>",
-        "[env: FRAMECAST_SOURCE=]",
+        "[env: FRAMECAST_SOURCE]",
         "receiver tcp://",
     ] {
         assert!(help.contains(part), "{part}: {help}");

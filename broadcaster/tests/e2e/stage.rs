@@ -7,10 +7,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use broadcaster::Broadcaster;
-use broadcaster::args::Args;
+use broadcaster::args::keys::Typed;
 use broadcaster::config::Config;
 use bytes::BytesMut;
-use clap::Parser as _;
 use common::Shutdown;
 use common::wire::DecodeError;
 use common::wire::tcp::{Hello, Message, Sender};
@@ -29,12 +28,9 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts one with these arguments beside the free ports.
     pub(crate) fn with(line: &str) -> Self {
-        Self::on(config(line))
-    }
-
-    /// Starts one as configured.
-    pub(crate) fn on(config: Config) -> Self {
-        let broadcaster = Broadcaster::bind(config).unwrap();
+        let words = "broadcaster --http 127.0.0.1:0 --tcp 127.0.0.1:0".split_whitespace();
+        let typed = Typed::from_words(words.chain(line.split_whitespace())).unwrap();
+        let broadcaster = Broadcaster::bind(Config::load(typed).unwrap()).unwrap();
         let (http, tcp) = (broadcaster.http_addr(), broadcaster.tcp_addr());
         let shutdown = Shutdown::default();
         let ending = shutdown.clone();
@@ -95,13 +91,6 @@ impl Stage {
     pub(crate) fn http_says(&self, request: &[u8]) -> String {
         says(self.http, request)
     }
-}
-
-/// The configuration for these arguments beside free ports.
-pub(crate) fn config(line: &str) -> Config {
-    let words = "broadcaster --http 127.0.0.1:0 --tcp 127.0.0.1:0".split_whitespace();
-    let args = Args::parse_from(words.chain(line.split_whitespace()));
-    Config::from_args(args).unwrap()
 }
 
 impl Drop for Stage {

@@ -1,0 +1,190 @@
+//! The configuration in force is written: settings in, TOML out that says where each comes from.
+//!
+//! What is printed can be read as a configuration file and then gives the same again. Passwords in
+//! addresses are masked, so they have to be put back.
+
+use std::fmt::Write as _;
+use std::path;
+
+use super::origin::Setting;
+use super::{Config, DriverConfig, SourceConfig};
+use crate::args::keys::{self, Key, Kind, Scope};
+
+/// Comments begin at this column.
+const COMMENT_COLUMN: usize = 40;
+const MASK: &str = "***";
+
+/// All keys with what holds for them, as a configuration file.
+#[must_use]
+pub fn print(config: &Config) -> String {
+    let keys = keys::keys();
+    let of = |scope| keys.iter().filter(move |key| key.scope == scope);
+    let mut text = "# What is in force, and from where.\n".to_owned();
+    for key in of(Scope::Program) {
+        text += &line(key, config, 0);
+    }
+    for channel in 0..config.channels.len() {
+        text += "\n[[channel]]\n";
+        for key in of(Scope::Channel) {
+            text += &line(key, config, channel);
+        }
+    }
+    text
+}
+
+fn line(key: &Key, config: &Config, channel: usize) -> String {
+    let name = &key.name;
+    let setting = config.settings[channel].get(&key.id);
+    let origin = setting.map_or_else(
+        || "default".to_owned(),
+        |setting| setting.origin.to_string(),
+    );
+    let Some(words) = words(key, setting, config) else {
+        return format!("# {name}: {}\n", key.otherwise);
+    };
+    let masked: Vec<_> = words.iter().map(|word| mask(word)).collect();
+    let note = if masked == words {
+        ""
+    } else {
+        ", password masked"
+    };
+    let entry = format!("{name} = {}", literal(key.kind, &masked));
+    format!("{entry:COMMENT_COLUMN$} # {origin}{note}\n")
+}
+
+/// What holds for a key, as it can be said anywhere; `None` if it has no value.
+fn words(key: &Key, setting: Option<&Setting>, config: &Config) -> Option<Vec<String>> {
+    let mut words = match (setting, &key.default, config.driver) {
+        (Some(setting), ..) => setting.words.clone(),
+        (None, Some(default), _) => vec![default.clone()],
+        (None, None, DriverConfig::Multiplex { workers }) if key.id == "workers" => {
+            vec![workers.to_string()]
+        }
+        (None, None, _) => return None,
+    };
+    for word in &mut words {
+        if key.id == "source"
+            && let Ok(SourceConfig::File(file)) = SourceConfig::parse(word)
+            && let Ok(found) = path::absolute(file)
+        {
+            *word = found.to_string_lossy().into_owned();
+        }
+    }
+    Some(words)
+}
+
+/// A value as it is written in a file.
+#[must_use]
+pub fn literal(kind: Kind, words: &[String]) -> String {
+    let first = words.first().map_or("", |word| word);
+    match kind {
+        Kind::Text => quoted(first),
+        Kind::Texts => {
+            let texts: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+            format!("[{}]", texts.join(", "))
+        }
+        // Typed numbers may have a sign or zeros in front that TOML does not take.
+        Kind::Whole => (first.parse::<u64>()).map_or_else(|_| quoted(first), |n| n.to_string()),
+        Kind::Number => (first.parse::<f64>()).map_or_else(|_| quoted(first), |n| n.to_string()),
+        Kind::Switch => first.to_owned(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            char if char.is_control() => {
+                write!(quoted, "\\u{:04x}", u32::from(char)).expect("a String takes everything");
+            }
+            char => quoted.push(char),
+        }
+    }
+    quoted + "\""
+}
+
+/// The text with the password of every address in it masked: what stands between the first `:` and
+/// the last `@` before the path.
+#[must_use]
+pub fn mask(text: &str) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find("://") {
+        let (scheme, behind) = rest.split_at(begin + 3);
+        masked += scheme;
+        let end = behind.find(|char: char| matches!(char, '/' | '?' | '#') || char.is_whitespace());
+        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        masked += &match authority.rsplit_once('@') {
+            Some((user, host)) => match user.split_once(':') {
+                Some((name, _)) => format!("{name}:{MASK}@{host}"),
+                None => authority.to_owned(),
+            },
+            None => authority.to_owned(),
+        };
+        rest = behind;
+    }
+    masked + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::keys::Typed;
+    use crate::config::file::File;
+    use crate::config::origin::Origin;
+
+    #[test]
+    fn literals_are_read_back_as_they_were() {
+        for text in ["", "plain", "a \"b\" \\ c", "two\nlines\u{1b}", "ümläut"] {
+            let literal = format!("log = {}", literal(Kind::Text, &[text.to_owned()]));
+            assert_eq!(
+                File::parse("f.toml".as_ref(), &literal).unwrap().program["log"].words,
+                [text]
+            );
+        }
+        assert_eq!(literal(Kind::Whole, &["+007".to_owned()]), "7");
+        assert_eq!(literal(Kind::Number, &[".5".to_owned()]), "0.5");
+        let two = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(literal(Kind::Texts, &two), "[\"a\", \"b\"]");
+    }
+
+    #[test]
+    fn a_masked_password_is_pointed_at() {
+        let setting = Setting {
+            words: vec!["http://me:secret@cam/".to_owned()],
+            origin: Origin::Flag("--source".to_owned()),
+        };
+        let words = ["broadcaster", "--source", "pattern"];
+        let mut config = Config::load(Typed::from_words(words).unwrap()).unwrap();
+        config.settings[0].insert("source".to_owned(), setting);
+        let printed = print(&config);
+        let line = printed
+            .lines()
+            .find(|line| line.starts_with("source"))
+            .unwrap();
+        assert_eq!(
+            line,
+            "source = \"http://me:***@cam/\"            # --source, password masked"
+        );
+    }
+
+    #[test]
+    fn passwords_are_masked_and_nothing_else() {
+        for (text, masked) in [
+            ("http://cam/video?a=b:c@d", "http://cam/video?a=b:c@d"),
+            ("http://me@cam/", "http://me@cam/"),
+            ("http://me:secret@cam:80/", "http://me:***@cam:80/"),
+            ("http://me:se@cr:et@cam", "http://me:***@cam"),
+            ("tcp://[::1]:7400/main", "tcp://[::1]:7400/main"),
+            (
+                "amqp://a:b@one:1/%2f,amqp://c:d@two",
+                "amqp://a:***@one:1/%2f,amqp://c:***@two",
+            ),
+            ("amqp://a:b,c@one", "amqp://a:***@one"),
+            ("pattern?bytes=9000", "pattern?bytes=9000"),
+        ] {
+            assert_eq!(mask(text), masked);
+        }
+    }
+}
