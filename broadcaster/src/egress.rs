@@ -11,6 +11,7 @@
 pub mod accept;
 pub mod admission;
 pub mod ages;
+pub mod beat;
 pub mod framing;
 pub mod guest;
 pub mod multiplex;

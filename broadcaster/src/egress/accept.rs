@@ -151,10 +151,15 @@ impl Door {
                 pages::serve(&self.pages, stream, head.freeze()).await;
                 Ok(())
             }
-            Ok(Route::Stream { channel, max_age }) => {
+            Ok(Route::Stream {
+                channel,
+                max_age,
+                interval,
+            }) => {
                 let terms = Terms {
                     protocol: Protocol::Http,
                     max_age,
+                    interval,
                     greeting: request::stream_head(self.allow_origin.as_deref()),
                 };
                 let channel = self.channels[channel].clone();
@@ -227,6 +232,7 @@ impl Door {
         let terms = Terms {
             protocol: Protocol::Tcp,
             max_age: hello.max_age.unwrap_or(self.max_age),
+            interval: None,
             greeting: welcome.encode(),
         };
         self.seat(stream, Arrival { peer, attendance }, terms, &buffer)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::wire::{mjpeg, tcp};
-use common::{Monotonic, Payload};
+use common::{Frame, Monotonic, Payload};
 
 use super::Protocol;
 
@@ -40,10 +40,10 @@ impl Framed {
         }
     }
 
-    fn of(payload: &Payload, protocol: Protocol) -> Self {
+    fn of(frames: &[Frame], protocol: Protocol) -> Self {
         let pieces = match protocol {
-            Protocol::Tcp => tcp::encode_payload(&payload.frames),
-            Protocol::Http => mjpeg::encode_parts(&payload.frames),
+            Protocol::Tcp => tcp::encode_payload(frames),
+            Protocol::Http => mjpeg::encode_parts(frames),
         };
         let bytes: usize = pieces.iter().map(Bytes::len).sum();
         if bytes <= JOINED_BYTES {
@@ -113,28 +113,57 @@ impl Progress {
     }
 }
 
+/// How much of each payload a viewer is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Portion {
+    /// All its frames.
+    Whole,
+    /// The last frame.
+    Newest,
+}
+
+impl Portion {
+    /// What it comes to: of one frame the newest is the whole.
+    fn of(self, payload: &Payload) -> (Self, &[Frame]) {
+        match (self, &*payload.frames) {
+            (Self::Newest, [_, .., newest]) => (self, std::slice::from_ref(newest)),
+            (_, frames) => (Self::Whole, frames),
+        }
+    }
+}
+
 /// Frames the payloads of one channel and remembers the last few.
 #[derive(Debug, Default)]
 pub struct Framer {
-    recent: VecDeque<(Arc<Payload>, Protocol, Framed)>,
+    recent: VecDeque<(Arc<Payload>, Manner, Framed)>,
 }
 
+/// How a payload is sent.
+type Manner = (Protocol, Portion);
+
 impl Framer {
-    /// The payload as this protocol sends it.
-    pub fn frame(&mut self, payload: &Arc<Payload>, protocol: Protocol) -> Framed {
+    /// As much of the payload as is wanted, as this protocol sends it.
+    pub fn frame(
+        &mut self,
+        payload: &Arc<Payload>,
+        protocol: Protocol,
+        portion: Portion,
+    ) -> Framed {
+        let (portion, frames) = portion.of(payload);
+        let manner = (protocol, portion);
         let known = self
             .recent
             .iter()
-            .find(|(known, spoken, _)| *spoken == protocol && Arc::ptr_eq(known, payload));
+            .find(|(known, spoken, _)| *spoken == manner && Arc::ptr_eq(known, payload));
         if let Some((_, _, framed)) = known {
             return framed.clone();
         }
-        let framed = Framed::of(payload, protocol);
+        let framed = Framed::of(frames, protocol);
         if self.recent.len() == RECENT {
             self.recent.pop_back();
         }
         self.recent
-            .push_front((payload.clone(), protocol, framed.clone()));
+            .push_front((payload.clone(), manner, framed.clone()));
         framed
     }
 
@@ -147,6 +176,7 @@ impl Framer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::{Format, Head, Identity, Timestamp};
 
     fn framed(pieces: &[&'static str]) -> Framed {
         Framed {
@@ -185,11 +215,42 @@ mod tests {
         };
         let mut framer = Framer::default();
         let (one, other) = (payload(), payload());
-        let first = framer.frame(&one, Protocol::Http);
-        let again = framer.frame(&one, Protocol::Http);
-        let elsewhere = framer.frame(&other, Protocol::Http);
+        let mut frame = |payload| framer.frame(payload, Protocol::Http, Portion::Whole);
+        let first = frame(&one);
+        let again = frame(&one);
+        let elsewhere = frame(&other);
         assert!(Arc::ptr_eq(&first.pieces, &again.pieces));
         assert!(!Arc::ptr_eq(&first.pieces, &elsewhere.pieces));
+    }
+
+    #[test]
+    fn of_several_frames_the_newest_alone_can_be_sent_and_of_one_it_is_the_same() {
+        let frame = |seq| {
+            let identity = Identity { epoch: 1, seq };
+            let head = Head::new(identity, Timestamp::default(), Format::Jpeg);
+            Frame::new(head, Bytes::from_static(b"jpeg"))
+        };
+        let payload = |frames| {
+            Arc::new(Payload {
+                index: 0,
+                published_at: Monotonic::default(),
+                frames,
+            })
+        };
+        let (three, one) = (
+            payload(vec![frame(7), frame(8), frame(9)]),
+            payload(vec![frame(9)]),
+        );
+        let mut framer = Framer::default();
+        let mut frame = |payload, portion| framer.frame(payload, Protocol::Http, portion).pieces;
+        let whole = frame(&three, Portion::Whole);
+        let newest = frame(&three, Portion::Newest);
+        assert_eq!(newest, frame(&one, Portion::Whole));
+        assert!(whole[0].len() > 2 * newest[0].len());
+        assert!(Arc::ptr_eq(
+            &frame(&one, Portion::Newest),
+            &frame(&one, Portion::Whole)
+        ));
     }
 
     #[test]
@@ -200,7 +261,7 @@ mod tests {
             frames: Vec::new(),
         });
         let mut framer = Framer::default();
-        framer.frame(&payload, Protocol::Http);
+        framer.frame(&payload, Protocol::Http, Portion::Whole);
         framer.forget_old(Monotonic::default() + KEPT / 2);
         assert_eq!(Arc::strong_count(&payload), 2);
         framer.forget_old(Monotonic::default() + KEPT);

@@ -130,6 +130,7 @@ impl Guest {
             channel = self.channel().name,
             sent = counters.sent,
             skipped = counters.skipped,
+            thinned = counters.thinned,
             bytes = counters.bytes,
             age_p50 = ?counters.ages.quantile(0.5),
             age_p99 = ?counters.ages.quantile(0.99),

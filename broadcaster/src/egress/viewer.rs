@@ -6,6 +6,7 @@
 //! * A payload older than the viewer's `max_age` is skipped if a newer one exists; the viewer goes
 //!   on at the newest. The age counts when the first byte would be handed to the kernel.
 //! * The newest payload is always sent once, also at once on joining.
+//! * Who asks for fewer frames gets those of its [`Beat`]; what is left out thereby is no skip.
 //! * A payload begun is finished. Control messages go between payloads.
 //! * No byte of progress for [`STALL_LIMIT`] ends the viewer.
 
@@ -22,7 +23,8 @@ use common::{Clock, Monotonic, Payload, RecvError, Subscribe};
 
 use super::Protocol;
 use super::ages::Ages;
-use super::framing::{Framed, Framer, MAX_SLICES, Progress};
+use super::beat::Beat;
+use super::framing::{Framed, Framer, MAX_SLICES, Portion, Progress};
 
 /// A viewer that takes no byte for this long is closed.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
@@ -73,6 +75,8 @@ pub struct Counters {
     pub sent: u64,
     /// Payloads passed over because they were too old or overwritten.
     pub skipped: u64,
+    /// Payloads left out because the viewer asked for fewer frames.
+    pub thinned: u64,
     /// Bytes handed to the kernel.
     pub bytes: u64,
     /// Ages of payloads when their first byte was handed to the kernel.
@@ -88,6 +92,9 @@ pub struct Terms {
     pub protocol: Protocol,
     /// Payloads older than this are skipped if there is a newer one.
     pub max_age: Duration,
+    /// The time from one frame to the next, if the viewer asks for fewer than there are: it then
+    /// gets the newest frame at each beat, and one of a payload at most.
+    pub interval: Option<Duration>,
     /// What it is sent first: the agreement to serve it.
     pub greeting: Bytes,
 }
@@ -97,6 +104,7 @@ pub struct Terms {
 pub struct Viewer {
     protocol: Protocol,
     max_age: Duration,
+    beat: Option<Beat>,
     subscriber: Subscriber,
     sending: Option<Sending>,
     control: VecDeque<Bytes>,
@@ -121,6 +129,7 @@ impl Viewer {
         Self {
             protocol: terms.protocol,
             max_age: terms.max_age,
+            beat: terms.interval.map(Beat::new),
             subscriber,
             sending: None,
             control: VecDeque::from([terms.greeting]),
@@ -154,7 +163,7 @@ impl Viewer {
             } else {
                 match self.next_payload(now) {
                     Ok(payload) => {
-                        let framed = framer.frame(&payload, self.protocol);
+                        let framed = framer.frame(&payload, self.protocol, self.portion());
                         self.begin(framed, Some(payload), now);
                     }
                     Err(RecvError::Closed) => self.end(Reason::Ended),
@@ -163,6 +172,13 @@ impl Viewer {
             }
         }
         Next::Send
+    }
+
+    const fn portion(&self) -> Portion {
+        match self.beat {
+            Some(_) => Portion::Newest,
+            None => Portion::Whole,
+        }
     }
 
     fn begin(&mut self, framed: Framed, payload: Option<Arc<Payload>>, now: Monotonic) {
@@ -278,6 +294,9 @@ impl Viewer {
         if self.is_stale(payload, now) {
             self.sending = None;
             self.counters.skipped += 1;
+            if let Some(beat) = &mut self.beat {
+                beat.give_back();
+            }
         }
     }
 
@@ -287,14 +306,44 @@ impl Viewer {
 
     /// The next payload worth sending; `TimedOut` or `Closed` if there is none.
     fn next_payload(&mut self, now: Monotonic) -> Result<Arc<Payload>, RecvError> {
+        let mut passed_over = 0;
         loop {
             match self.subscriber.recv(Duration::ZERO) {
-                Ok(payload) if self.is_stale(&payload, now) => {
-                    self.counters.skipped += 1 + self.subscriber.resume_newest();
+                Ok(payload) => {
+                    self.count_passed_over(std::mem::take(&mut passed_over), &payload);
+                    if !self.is_turn(&payload) {
+                        self.counters.thinned += 1;
+                    } else if self.is_stale(&payload, now) {
+                        passed_over = 1 + self.subscriber.resume_newest();
+                    } else {
+                        self.take_turn(&payload);
+                        return Ok(payload);
+                    }
                 }
-                Err(RecvError::Lagged { skipped }) => self.counters.skipped += skipped,
-                outcome => return outcome,
+                Err(RecvError::Lagged { skipped }) => passed_over += skipped,
+                outcome => {
+                    self.counters.skipped += passed_over;
+                    return outcome;
+                }
             }
+        }
+    }
+
+    /// Counts payloads passed over for `next`: skipped are those that would have been sent.
+    fn count_passed_over(&mut self, count: u64, next: &Payload) {
+        let missed = self.beat.as_ref().map(|beat| beat.missed(next));
+        let skipped = missed.map_or(count, |missed| missed.min(count));
+        self.counters.skipped += skipped;
+        self.counters.thinned += count - skipped;
+    }
+
+    fn is_turn(&mut self, payload: &Payload) -> bool {
+        (self.beat.as_mut()).is_none_or(|beat| beat.is_turn(payload))
+    }
+
+    fn take_turn(&mut self, payload: &Payload) {
+        if let Some(beat) = &mut self.beat {
+            beat.take(payload);
         }
     }
 }
@@ -333,11 +382,16 @@ mod tests {
 
     impl Bench {
         fn new(protocol: Protocol) -> Self {
+            Self::with_interval(protocol, None)
+        }
+
+        fn with_interval(protocol: Protocol, interval: Option<Duration>) -> Self {
             let clock = ManualClock::default();
             let (publisher, ring) = ring::new(16);
             let terms = Terms {
                 protocol,
                 max_age: MAX_AGE,
+                interval,
                 greeting: Bytes::from_static(b"hello "),
             };
             let viewer = Viewer::new(terms, ring.subscribe(), clock.monotonic());
@@ -354,6 +408,13 @@ mod tests {
         /// A viewer that has taken its greeting.
         fn greeted(protocol: Protocol) -> Self {
             let mut bench = Self::new(protocol);
+            assert_eq!(bench.send(usize::MAX), b"hello ");
+            bench
+        }
+
+        /// A greeted viewer that asks for a frame in each interval.
+        fn paced(interval: Duration) -> Self {
+            let mut bench = Self::with_interval(Protocol::Tcp, Some(interval));
             assert_eq!(bench.send(usize::MAX), b"hello ");
             bench
         }
@@ -473,6 +534,52 @@ mod tests {
         (0..40).for_each(|_| bench.publish());
         assert_eq!(bench.seq(), 39);
         assert_eq!(bench.viewer.counters().skipped, 39);
+    }
+
+    #[test]
+    fn a_viewer_that_asks_for_fewer_frames_gets_them_evenly_and_skips_none() {
+        let mut bench = Bench::paced(100 * MS);
+        let mut seqs = Vec::new();
+        for _ in 0..30 {
+            bench.publish();
+            if bench.next() == Next::Send {
+                seqs.push(bench.seq());
+            }
+            bench.clock.advance(Duration::from_nanos(33_333_333));
+        }
+        assert_eq!(seqs, [0, 3, 6, 9, 12, 15, 18, 21, 24, 27]);
+        assert_eq!(bench.viewer.counters().thinned, 20);
+        assert_eq!(bench.viewer.counters().skipped, 0);
+    }
+
+    #[test]
+    fn a_slow_viewer_that_asks_for_fewer_frames_skips_only_missed_beats() {
+        let mut bench = Bench::paced(100 * MS);
+        bench.publish();
+        assert_eq!(bench.seq(), 0);
+        for _ in 0..45 {
+            bench.clock.advance(20 * MS);
+            bench.publish();
+        }
+        assert_eq!(
+            bench.seq(),
+            45,
+            "the newest, as the rest is older than its limit"
+        );
+        let counters = bench.viewer.counters();
+        assert_eq!((counters.skipped, counters.thinned), (8, 36), "of 44");
+    }
+
+    #[test]
+    fn a_payload_taken_back_leaves_its_turn_to_the_next() {
+        let mut bench = Bench::paced(1000 * MS);
+        bench.publish();
+        assert_eq!(bench.next(), Next::Send);
+        bench.clock.advance(300 * MS);
+        bench.publish();
+        assert_eq!(bench.seq(), 1);
+        let counters = bench.viewer.counters();
+        assert_eq!((counters.skipped, counters.thinned), (1, 0));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Route {
         channel: usize,
         /// Payloads older than this are skipped if there is a newer one.
         max_age: Duration,
+        /// The time from one frame to the next, if fewer are wanted than there are.
+        interval: Option<Duration>,
     },
     /// Only the head of the stream's response.
     StreamHead,
@@ -98,6 +100,7 @@ impl Request {
             "GET" => Ok(Route::Stream {
                 channel,
                 max_age: max_age_in(query)?.unwrap_or(max_age),
+                interval: interval_in(query)?,
             }),
             "HEAD" => Ok(Route::StreamHead),
             other => Err(Reply::new(
@@ -108,11 +111,33 @@ impl Request {
     }
 }
 
+/// The value of the first `name=value` in a query.
+pub(in crate::egress) fn value_in<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// The time between frames for a viewer who wants `fps=N`.
+fn interval_in(query: &str) -> Result<Option<Duration>, Reply> {
+    let Some(value) = value_in(query, "fps") else {
+        return Ok(None);
+    };
+    let fps = value
+        .parse::<f64>()
+        .ok()
+        .filter(|fps| fps.is_finite() && *fps > 0.0);
+    let interval = fps.and_then(|fps| Duration::try_from_secs_f64(1.0 / fps).ok());
+    match interval {
+        Some(interval) => Ok(Some(interval)),
+        None => {
+            let right = "right would be a number above 0, such as 10 or 0.5";
+            Err(Reply::new(400, format!("fps={value}: {right}")))
+        }
+    }
+}
+
 fn max_age_in(query: &str) -> Result<Option<Duration>, Reply> {
-    let Some(value) = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("max_age="))
-    else {
+    let Some(value) = value_in(query, "max_age") else {
         return Ok(None);
     };
     match config::parse_duration(value) {
@@ -214,6 +239,15 @@ mod tests {
         request.route(&channels(), MAX_AGE)
     }
 
+    /// The route of a stream about which nothing was said.
+    const fn stream(channel: usize) -> Route {
+        Route::Stream {
+            channel,
+            max_age: MAX_AGE,
+            interval: None,
+        }
+    }
+
     #[test]
     fn only_streams_are_taken_from_the_pages() {
         for target in [
@@ -229,26 +263,33 @@ mod tests {
                 "{target}"
             );
         }
-        let max_age = MAX_AGE;
-        for (channel, name) in ["main", "lab"].into_iter().enumerate() {
-            let stream = Route::Stream { channel, max_age };
-            assert_eq!(route(&format!("GET /live/{name}.mjpeg")), Ok(stream));
+        for (place, name) in ["main", "lab"].into_iter().enumerate() {
+            let asked = route(&format!("GET /live/{name}.mjpeg"));
+            assert_eq!(asked, Ok(stream(place)));
         }
         assert_eq!(route("HEAD /live/main.mjpeg"), Ok(Route::StreamHead));
     }
 
     #[test]
-    fn max_age_is_read_from_the_query() {
-        let max_age = Duration::from_secs(2);
-        let asked = route("GET /live/main.mjpeg?x=1&max_age=2s");
-        let channel = 0;
-        assert_eq!(asked, Ok(Route::Stream { channel, max_age }));
+    fn max_age_and_rate_are_read_from_the_query() {
+        let wanted = Route::Stream {
+            channel: 0,
+            max_age: Duration::from_secs(2),
+            interval: Some(Duration::from_millis(400)),
+        };
+        let asked = route("GET /live/main.mjpeg?x=1&fps=2.5&max_age=2s");
+        assert_eq!(asked, Ok(wanted));
         let refused = route("GET /live/main.mjpeg?max_age=long").unwrap_err();
         assert_eq!(refused.status, 400);
         assert!(refused.text.contains("right would be 250ms"));
         let endless = "GET /live/main.mjpeg?max_age=18446744073709551615s1000ms";
         let refused = route(endless).unwrap_err();
         assert!(refused.text.contains("longer than 16 bytes"));
+        for fps in ["", "0", "-1", "many", "NaN", "inf", "1e-300"] {
+            let refused = route(&format!("GET /live/main.mjpeg?fps={fps}")).unwrap_err();
+            assert_eq!(refused.status, 400, "{fps}");
+            assert!(refused.text.contains("a number above 0"), "{fps}");
+        }
     }
 
     #[test]
