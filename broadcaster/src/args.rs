@@ -107,6 +107,13 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "FRAMECAST_RING_CAPACITY", default_value = "64", help_heading = CHANNEL)]
     pub ring_capacity: usize,
 
+    /// How much of the past is kept for stills of it: /live/CHANNEL.jpg?at=-5s; 0s for none
+    ///
+    /// It takes at most a quarter of the channel's share of --memory-budget; where that is too little
+    /// it is shorter, and the log says so.
+    #[arg(long, value_name = "D", env = "FRAMECAST_HISTORY", default_value = "0s", value_parser = crate::config::parse_duration, help_heading = CHANNEL)]
+    pub history: Duration,
+
     /// Older frames are skipped for a slow viewer if there is a newer one
     #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE", default_value = "250ms", value_parser = crate::config::parse_duration)]
     pub max_age: Duration,

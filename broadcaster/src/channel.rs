@@ -8,6 +8,8 @@ use std::time::Duration;
 use common::ring::Ring;
 use common::{Format, Monotonic};
 
+use crate::history::History;
+
 /// A channel whose newest frame is younger than this is ready, unless its rate is slower still.
 const READY_AGE: Duration = Duration::from_secs(2);
 
@@ -24,6 +26,8 @@ pub struct Channel {
     pub interval: Duration,
     /// Where its payloads are handed on.
     pub ring: Ring,
+    /// Its last seconds, if they are kept.
+    pub history: Option<History>,
     /// What happened so far.
     pub counters: Counters,
 }
@@ -89,11 +93,17 @@ impl Channels {
     /// If there is none; the error names those there are.
     pub fn find(&self, name: &str) -> Result<usize, Unknown> {
         let place = self.iter().position(|channel| channel.name == name);
-        place.ok_or_else(|| Unknown {
-            asked: name.to_owned(),
+        place.ok_or_else(|| self.unknown(name))
+    }
+
+    /// What to tell who asked for this.
+    #[must_use]
+    pub fn unknown(&self, asked: &str) -> Unknown {
+        Unknown {
+            asked: asked.to_owned(),
             names: self.names().join(", "),
             count: self.len(),
-        })
+        }
     }
 
     /// The place of a channel that is one of these.
@@ -152,6 +162,7 @@ pub(crate) mod tests {
             format,
             interval: Duration::from_millis(33),
             ring,
+            history: None,
             counters: Counters::default(),
         };
         (Arc::new(channel), publisher)

@@ -95,6 +95,8 @@ pub struct ChannelConfig {
     pub frames_per_payload: usize,
     /// Payloads in the ring.
     pub ring_capacity: usize,
+    /// How much of the past is kept, if any is.
+    pub history: Option<Duration>,
 }
 
 /// Where frames come from.
@@ -314,6 +316,7 @@ impl ChannelConfig {
             quality,
             frames_per_payload,
             ring_capacity,
+            history: (!args.history.is_zero()).then_some(args.history),
         })
     }
 

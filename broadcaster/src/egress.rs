@@ -17,6 +17,7 @@ pub mod guest;
 pub mod multiplex;
 pub mod news;
 pub mod pages;
+pub mod still;
 pub mod threads;
 pub mod viewer;
 

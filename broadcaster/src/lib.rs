@@ -10,6 +10,7 @@ pub mod config;
 pub mod egress;
 pub mod encode;
 pub mod fanout;
+pub mod history;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use crate::egress::admission::{Admission, Limits};
 use crate::egress::pages::Pages;
 use crate::egress::{Driver, Protocol};
 use crate::fanout::Payloader;
+use crate::history::History;
 
 /// Connections the kernel keeps for the door while it is busy.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -164,14 +166,16 @@ impl Broadcaster {
     pub fn run(self, shutdown: &Shutdown) -> Result<(), Error> {
         let budget = Budget::new(self.config.memory_budget);
         // The other half is for viewers that hold frames the rings have let go of.
-        let ring_bytes = budget.limit() / 2 / self.opened.len() as u64;
+        let share = budget.limit() / self.opened.len() as u64;
         let starts = self.config.channels.iter().zip(self.opened);
         let starts: Vec<_> = starts
-            .map(|(config, opened)| Start::new(config, opened, ring_bytes))
+            .map(|(config, opened)| Start::new(config, opened, share))
             .collect();
         let channels = starts.iter().map(|start| start.channel.clone());
         let channels = Channels::new(channels.collect());
         let (driver, workers) = Driver::start(self.config.driver, &channels, &budget, shutdown)?;
+        let histories = channels.iter().map(|one| history::spawn(one, shutdown));
+        let histories = histories.collect::<io::Result<Vec<_>>>()?;
         let captures = starts.into_iter().map(|start| start.run(&budget, shutdown));
         let captures = captures.collect::<io::Result<Vec<_>>>()?;
         let allow_origin = self.config.allow_origin;
@@ -195,7 +199,8 @@ impl Broadcaster {
         self.runtime.block_on(shutdown.triggered());
         info!("ending");
         self.runtime.shutdown_background();
-        for thread in captures.into_iter().chain(workers) {
+        let histories = histories.into_iter().flatten();
+        for thread in captures.into_iter().chain(workers).chain(histories) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {
                 warn!(name, "a thread panicked");
@@ -213,14 +218,18 @@ struct Start {
 }
 
 impl Start {
-    fn new(config: &ChannelConfig, opened: Opened, ring_bytes: u64) -> Self {
-        let (publisher, ring) = ring::bounded(config.ring_capacity, ring_bytes);
+    /// `share` is the channel's part of the memory budget: half of it for the ring, a quarter for
+    /// the history, though both mostly hold the same frames.
+    fn new(config: &ChannelConfig, opened: Opened, share: u64) -> Self {
+        let (publisher, ring) = ring::bounded(config.ring_capacity, share / 2);
+        let history = config.history.map(|span| History::new(span, share / 4));
         let channel = Channel {
             name: config.name.clone(),
             epoch: SystemClock.wall().as_nanos(),
             format: opened.format(),
             interval: config.interval,
             ring,
+            history,
             counters: Counters::default(),
         };
         Self {

@@ -11,18 +11,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Buf, Bytes};
-use common::{Budget, Clock, Format, Frame, SystemClock};
+use common::{Budget, Clock, Frame, SystemClock};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use super::accept::request::Reply;
+use super::still::{Still, Stills};
 use crate::channel::{Channel, Channels, Unknown};
 
 /// How long a whole request and its answer may take.
@@ -41,6 +43,8 @@ pub struct Pages {
 #[derive(Debug)]
 struct Site {
     channels: Channels,
+    /// One for each channel.
+    stills: Vec<Stills>,
     budget: Budget,
     allow_origin: Option<HeaderValue>,
 }
@@ -58,6 +62,7 @@ impl Pages {
             .route("/readyz", get(readiness))
             .fallback(nothing_here)
             .with_state(Arc::new(Site {
+                stills: channels.iter().cloned().map(Stills::new).collect(),
                 channels,
                 budget,
                 allow_origin,
@@ -107,28 +112,36 @@ fn page(channels: &Channels, place: usize) -> Response {
     (no_store(), Html(page)).into_response()
 }
 
-async fn still(State(site): Shared, Path(file): Path<String>) -> Response {
+async fn still(
+    State(site): Shared,
+    Path(file): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let Some(name) = file.strip_suffix(".jpg") else {
         return nothing_here().await.into_response();
     };
     let channel = match site.channels.find(name) {
-        Ok(channel) => &site.channels[channel],
+        Ok(channel) => channel,
         Err(unknown) => return no_such_channel(&unknown),
     };
-    if channel.format == Format::Opaque {
-        let text = "this channel carries opaque frames, which only tcp:// can deliver\n";
-        return (StatusCode::NOT_ACCEPTABLE, no_store(), text).into_response();
+    match take_still(&site, channel, &query.unwrap_or_default()).await {
+        Ok(frame) => picture(&site, &frame),
+        Err(reply) => refusal(&site, &reply),
     }
-    let newest = channel.ring.newest();
-    match newest.as_ref().and_then(|payload| payload.newest()) {
-        Some(frame) => picture(&site, frame),
-        None => {
-            let mut headers = no_store();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            let text = "no picture yet\n";
-            (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
-        }
+}
+
+async fn take_still(site: &Site, channel: usize, query: &str) -> Result<Frame, Reply> {
+    site.stills[channel].take(Still::parse(query)?).await
+}
+
+fn refusal(site: &Site, reply: &Reply) -> Response {
+    let mut headers = no_store();
+    allow(site, &mut headers);
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    (status, headers, format!("{}\n", reply.text)).into_response()
 }
 
 fn picture(site: &Site, frame: &Frame) -> Response {
@@ -142,10 +155,15 @@ fn picture(site: &Site, frame: &Frame) -> Response {
     if head.is_placeholder() {
         headers.insert("x-placeholder", HeaderValue::from_static("1"));
     }
+    allow(site, &mut headers);
+    (headers, frame.data().clone()).into_response()
+}
+
+/// Lets pages of the origin that is allowed read the answer.
+fn allow(site: &Site, headers: &mut HeaderMap) {
     if let Some(origin) = &site.allow_origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
     }
-    (headers, frame.data().clone()).into_response()
 }
 
 async fn health(State(site): Shared) -> Response {

@@ -23,7 +23,7 @@ const RUN_LIMIT: Duration = Duration::from_secs(40);
 const STREAM: &str = "/live/main.mjpeg?max_age=10s";
 const STILL: &str = "/live/main.jpg";
 /// Frames that each decoder is asked for.
-const FRAMES: usize = 20;
+pub(crate) const FRAMES: usize = 20;
 /// Exit code of curl when its time was up, which is how it leaves a stream.
 const CURL_TIME_UP: i32 = 28;
 
@@ -58,7 +58,7 @@ pub(crate) fn python() -> Command {
     Command::new(name.unwrap_or_else(|| "python3".into()))
 }
 
-fn script(name: &str) -> Command {
+pub(crate) fn script(name: &str) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
     let mut command = python();
     // -B: no compiled files among the sources.
@@ -92,7 +92,7 @@ fn is_installed(tool: &str) -> bool {
 }
 
 /// A broadcaster whose test pattern has begun.
-fn live() -> Stage {
+pub(crate) fn live() -> Stage {
     let stage = Stage::with("--source pattern");
     stage.native().seqs();
     stage
@@ -104,7 +104,7 @@ pub(crate) fn still_says(stage: &Stage, field: &str) -> u64 {
     value(&answer, field).parse().unwrap()
 }
 
-fn value<'a>(head: &'a str, field: &str) -> &'a str {
+pub(crate) fn value<'a>(head: &'a str, field: &str) -> &'a str {
     let fields = head.lines().filter_map(|line| line.split_once(": "));
     let mut values = fields.filter(|(name, _)| name.eq_ignore_ascii_case(field));
     let Some((_, value)) = values.next() else {
@@ -114,7 +114,7 @@ fn value<'a>(head: &'a str, field: &str) -> &'a str {
 }
 
 /// The sequence number in the bar code of a picture of the test pattern's size.
-fn seq_shown(pixels: &[u8]) -> u64 {
+pub(crate) fn seq_shown(pixels: &[u8]) -> u64 {
     let image = Image {
         width: 640,
         height: 480,
@@ -129,7 +129,7 @@ pub(crate) fn assert_consecutive(seqs: &[u64]) {
 }
 
 /// The numbers that a script printed, one a line.
-fn printed(output: &[u8]) -> Vec<u64> {
+pub(crate) fn printed(output: &[u8]) -> Vec<u64> {
     let text = str::from_utf8(output).unwrap();
     text.lines().map(|line| line.parse().unwrap()).collect()
 }

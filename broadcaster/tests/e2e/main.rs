@@ -7,6 +7,7 @@ mod clients;
 mod configuration;
 mod program;
 mod stage;
+mod stills;
 mod storm;
 mod viewers;
 mod wire_page;

@@ -285,7 +285,8 @@ fn take_exactly(buffer: &mut BytesMut, length: usize) -> Result<Bytes, DecodeErr
 }
 
 /// `1700000000.123456` as nanoseconds, without the rounding of a float.
-fn parse_seconds(text: &str) -> Option<Timestamp> {
+#[must_use]
+pub fn parse_seconds(text: &str) -> Option<Timestamp> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.get(..fraction.len().min(9))?;
     let parsed: u64 = if digits.is_empty() {
