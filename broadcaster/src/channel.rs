@@ -12,6 +12,8 @@ use crate::history::History;
 
 /// A channel whose newest frame is younger than this is ready, unless its rate is slower still.
 const READY_AGE: Duration = Duration::from_secs(2);
+/// How far back frames are counted for their rate.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// One stream, shared by its capture thread, the drivers and the pages.
 #[derive(Debug)]
@@ -58,6 +60,36 @@ impl Channel {
     pub fn is_ready(&self, now: Monotonic) -> bool {
         let limit = (3 * self.interval).max(READY_AGE);
         self.freshness(now).is_some_and(|age| age <= limit)
+    }
+
+    /// Frames a second over the last second, or between the last two payloads if they are farther
+    /// apart. Zero if real frames do not flow.
+    #[must_use]
+    pub fn captured_fps(&self, now: Monotonic) -> f64 {
+        let Some(newest) = self.ring.newest().filter(|_| self.is_ready(now)) else {
+            return 0.0;
+        };
+        let (mut frames, mut span) = (newest.frames.len(), Duration::ZERO);
+        let mut counted = 0;
+        let earlier = (0..newest.index)
+            .rev()
+            .map_while(|index| self.ring.get(index));
+        for payload in earlier {
+            counted += frames;
+            span = newest.published_at.since(payload.published_at);
+            if span >= RATE_WINDOW {
+                break;
+            }
+            let real = payload
+                .frames
+                .iter()
+                .filter(|frame| !frame.head.is_placeholder());
+            frames = real.count();
+        }
+        if span.is_zero() {
+            return 0.0;
+        }
+        counted as f64 / span.as_secs_f64()
     }
 }
 

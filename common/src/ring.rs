@@ -205,6 +205,13 @@ impl Ring {
         self.shared.slot(newest).load()
     }
 
+    /// The payload of this index, if the ring still holds it.
+    #[must_use]
+    pub fn get(&self, index: u64) -> Option<Arc<Payload>> {
+        let payload = self.shared.slot(index).load();
+        payload.filter(|payload| payload.index == index)
+    }
+
     /// Payloads published so far.
     #[must_use]
     pub fn published(&self) -> u64 {
@@ -358,6 +365,14 @@ mod tests {
         assert!(!reader.has_unread());
         publisher.publish(payload(3, Flags::NONE));
         assert_eq!(reader.recv(Duration::ZERO).unwrap().index, 3);
+    }
+
+    #[test]
+    fn payloads_are_had_by_index_while_the_ring_holds_them() {
+        let (mut publisher, ring) = new(2);
+        (0..3).for_each(|index| publisher.publish(key(index)));
+        let held = |index| ring.get(index).map(|payload| payload.index);
+        assert_eq!([0, 1, 2, 3].map(held), [None, Some(1), Some(2), None]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Buf, Bytes};
@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::accept::request::Reply;
+use super::drop_in::{self, DropIn};
 use super::still::{Still, Stills};
 use crate::channel::{Channel, Channels, Unknown};
 
@@ -58,6 +59,8 @@ impl Pages {
             .route("/", get(home))
             .route("/watch/{channel}", get(watch))
             .route("/live/{file}", get(still))
+            .route("/snapshot", get(home))
+            .route("/state", get(state))
             .route("/healthz", get(health))
             .route("/readyz", get(readiness))
             .fallback(nothing_here)
@@ -90,8 +93,40 @@ pub async fn serve(pages: &Pages, stream: TcpStream, head: Bytes) {
 
 type Shared = State<Arc<Site>>;
 
-async fn home(State(site): Shared) -> Response {
-    page(&site.channels, 0)
+/// The page, or a still for those who ask for it as other servers have it.
+async fn home(State(site): Shared, uri: Uri) -> Response {
+    let query = uri.query().unwrap_or_default();
+    match drop_in::asked(uri.path(), query, &site.channels) {
+        Ok(Some(DropIn::Snapshot(channel))) => snapshot(&site, channel, query).await,
+        Ok(_) => page(&site.channels, 0),
+        Err(unknown) => no_such_channel(&unknown),
+    }
+}
+
+/// A still with the heads that clients of ustreamer read.
+async fn snapshot(site: &Site, channel: usize, query: &str) -> Response {
+    let frame = match take_still(site, channel, query).await {
+        Ok(frame) => frame,
+        Err(reply) => return refusal(site, &reply),
+    };
+    let mut response = picture(site, &frame);
+    let is_online = site.channels[channel].is_ready(SystemClock.monotonic());
+    let online = HeaderValue::from_static(if is_online { "true" } else { "false" });
+    let headers = response.headers_mut();
+    headers.insert("x-ustreamer-online", online);
+    headers.insert("x-ustreamer-width", frame.head.width.into());
+    headers.insert("x-ustreamer-height", frame.head.height.into());
+    response
+}
+
+/// What is known of the default channel, in ustreamer's words.
+async fn state(State(site): Shared) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    let mut headers = no_store();
+    headers.insert(header::CONTENT_TYPE, json);
+    allow(&site, &mut headers);
+    let state = drop_in::state(&site.channels[0], SystemClock.monotonic());
+    (headers, state).into_response()
 }
 
 async fn watch(State(site): Shared, Path(channel): Path<String>) -> Response {
@@ -209,7 +244,7 @@ fn facts(channel: &Channel) -> String {
 
 async fn nothing_here() -> impl IntoResponse {
     let text = "nothing here; there is: / /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
-                /healthz /readyz\n";
+                /healthz /readyz, and as in ustreamer /stream /snapshot /state\n";
     (StatusCode::NOT_FOUND, no_store(), text)
 }
 

@@ -5,6 +5,7 @@ mod bad_input;
 mod channels;
 mod clients;
 mod configuration;
+mod drop_in;
 mod program;
 mod stage;
 mod stills;

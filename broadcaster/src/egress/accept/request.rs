@@ -6,9 +6,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use common::wire::mjpeg;
 
 use super::is_http_stream;
-use crate::channel::Channels;
+use crate::channel::{Channels, Unknown};
 use crate::config;
 use crate::egress::admission::RETRY_AFTER;
+use crate::egress::drop_in::{self, DropIn};
 
 const MAX_HEADERS: usize = 64;
 /// The part of a request head that decides where it goes.
@@ -82,14 +83,9 @@ impl Request {
 
     fn find(&self, channels: &Channels, max_age: Duration) -> Result<Route, Reply> {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
-        let Some(name) = path
-            .strip_prefix("/live/")
-            .and_then(|rest| rest.strip_suffix(".mjpeg"))
-        else {
-            return Ok(Route::Pages);
-        };
-        let channel = match channels.find(name) {
-            Ok(channel) => channel,
+        let channel = match streamed(path, query, channels) {
+            Ok(Some(channel)) => channel,
+            Ok(None) => return Ok(Route::Pages),
             Err(unknown) => return Err(Reply::new(404, unknown.to_string())),
         };
         if !is_http_stream(&channels[channel]) {
@@ -109,6 +105,18 @@ impl Request {
             )),
         }
     }
+}
+
+/// The place of the channel whose stream this is the address of; `None` if it is no stream's.
+fn streamed(path: &str, query: &str, channels: &Channels) -> Result<Option<usize>, Unknown> {
+    let name = path.strip_prefix("/live/");
+    if let Some(name) = name.and_then(|rest| rest.strip_suffix(".mjpeg")) {
+        return channels.find(name).map(Some);
+    }
+    Ok(match drop_in::asked(path, query, channels)? {
+        Some(DropIn::Stream(channel)) => Some(channel),
+        _ => None,
+    })
 }
 
 /// The value of the first `name=value` in a query.
@@ -268,6 +276,10 @@ mod tests {
             assert_eq!(asked, Ok(stream(place)));
         }
         assert_eq!(route("HEAD /live/main.mjpeg"), Ok(Route::StreamHead));
+        assert_eq!(route("GET /?action=stream_1"), Ok(stream(1)));
+        assert_eq!(route("GET /?action=stream_9").unwrap_err().status, 404);
+        assert_eq!(route("GET /?action=snapshot"), Ok(Route::Pages));
+        assert_eq!(route("HEAD /stream"), Ok(Route::StreamHead));
     }
 
     #[test]
