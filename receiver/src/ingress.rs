@@ -15,11 +15,13 @@ mod socket;
 mod source;
 mod tcp;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use common::wire::MAX_PAYLOAD;
 use common::{
     Clock, DecodeError, Frame, Head, Monotonic, Payload, RecvError, Shutdown, Subscribe,
     SystemClock, Timestamp,
@@ -33,8 +35,8 @@ pub use self::source::{Error as SourceError, Source, Tcp};
 
 /// Longest wait before the word to end is looked for.
 const SLICE: Duration = Duration::from_millis(250);
-/// Most payloads passed over at once.
-const MAX_RESUME: u64 = 1_024;
+/// Most payloads taken in at once on the way to the newest key frame.
+const MAX_RESUME: usize = 1_024;
 const DIALLER_STACK_BYTES: usize = 256 << 10;
 
 /// What to ask the server for.
@@ -75,8 +77,8 @@ pub struct Ingress {
     last_error: Option<Error>,
     was_connected: bool,
     index: u64,
-    /// Passed over everything before it, not handed out yet.
-    pending: Option<Arc<Payload>>,
+    /// Taken in on the way to the newest key frame, not handed out yet.
+    pending: VecDeque<Arc<Payload>>,
     memory: http::Memory,
     damaged: u64,
 }
@@ -126,7 +128,7 @@ impl Ingress {
             last_error: None,
             was_connected: false,
             index: 0,
-            pending: None,
+            pending: VecDeque::new(),
             memory: http::Memory::default(),
             damaged: 0,
         }
@@ -178,6 +180,28 @@ impl Ingress {
         match &self.state {
             State::Connected(connection) => Some(connection),
             _ => None,
+        }
+    }
+
+    /// Whether too much waits to be handed out: without a key frame nothing is passed over.
+    fn is_pending_full(&self) -> bool {
+        let bytes: u64 = self.pending.iter().map(|one| one.data_bytes()).sum();
+        self.pending.len() >= MAX_RESUME || bytes > MAX_PAYLOAD as u64
+    }
+
+    /// The next payload from the network.
+    fn arrive(&mut self, timeout: Duration) -> Result<Arc<Payload>, RecvError> {
+        let deadline = SystemClock.monotonic() + timeout;
+        loop {
+            if self.shutdown.is_triggered() || matches!(self.state, State::Ended) {
+                return Err(RecvError::Closed);
+            }
+            if let Some(payload) = self.step(deadline) {
+                return Ok(payload);
+            }
+            if SystemClock.monotonic() >= deadline && !matches!(self.state, State::Ended) {
+                return Err(RecvError::TimedOut);
+            }
         }
     }
 
@@ -280,34 +304,27 @@ impl Ingress {
 
 impl Subscribe for Ingress {
     fn recv(&mut self, timeout: Duration) -> Result<Arc<Payload>, RecvError> {
-        if let Some(payload) = self.pending.take() {
-            return Ok(payload);
-        }
-        let deadline = SystemClock.monotonic() + timeout;
-        loop {
-            if self.shutdown.is_triggered() || matches!(self.state, State::Ended) {
-                return Err(RecvError::Closed);
-            }
-            if let Some(payload) = self.step(deadline) {
-                return Ok(payload);
-            }
-            if SystemClock.monotonic() >= deadline && !matches!(self.state, State::Ended) {
-                return Err(RecvError::TimedOut);
-            }
+        match self.pending.pop_front() {
+            Some(payload) => Ok(payload),
+            None => self.arrive(timeout),
         }
     }
 
     fn resume_newest(&mut self) -> u64 {
-        let mut received = 0;
-        let mut newest = None;
-        while received < MAX_RESUME {
-            let Ok(payload) = self.recv(Duration::ZERO) else {
+        let mut skipped = 0;
+        for _ in 0..MAX_RESUME {
+            if self.is_pending_full() {
+                break;
+            }
+            let Ok(payload) = self.arrive(Duration::ZERO) else {
                 break;
             };
-            received += 1;
-            newest = Some(payload);
+            if payload.starts_with_key() {
+                skipped += self.pending.len() as u64;
+                self.pending.clear();
+            }
+            self.pending.push_back(payload);
         }
-        self.pending = newest;
-        received.saturating_sub(1)
+        skipped
     }
 }
