@@ -28,6 +28,7 @@ use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
 use crate::egress::pages::Pages;
+use crate::egress::viewer::STALL_LIMIT;
 use crate::egress::{Driver, Protocol};
 use crate::fanout::Payloader;
 use crate::history::History;
@@ -189,6 +190,7 @@ impl Broadcaster {
             channels,
             driver,
             max_age: self.config.max_age,
+            stall_limit: STALL_LIMIT,
             unsent_limit: self.config.unsent_limit,
             allow_origin,
         });

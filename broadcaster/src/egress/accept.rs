@@ -59,6 +59,8 @@ pub struct Door {
     pub pages: Pages,
     /// How old payloads may grow for viewers who do not say.
     pub max_age: Duration,
+    /// How long viewers may take no byte before they are closed.
+    pub stall_limit: Duration,
     /// Unsent bytes the kernel may hold for a viewer.
     pub unsent_limit: u32,
     /// Sent as `Access-Control-Allow-Origin`.
@@ -160,6 +162,7 @@ impl Door {
                     protocol: Protocol::Http,
                     max_age,
                     interval,
+                    stall_limit: self.stall_limit,
                     greeting: request::stream_head(self.allow_origin.as_deref()),
                 };
                 let channel = self.channels[channel].clone();
@@ -233,6 +236,7 @@ impl Door {
             protocol: Protocol::Tcp,
             max_age: hello.max_age.unwrap_or(self.max_age),
             interval: None,
+            stall_limit: self.stall_limit,
             greeting: welcome.encode(),
         };
         self.seat(stream, Arrival { peer, attendance }, terms, &buffer)

@@ -240,11 +240,11 @@ impl EventLoop {
     fn sweep(&mut self, now: Monotonic) {
         (self.framers.iter_mut()).for_each(|framer| framer.forget_old(now));
         let stalled = |(key, connection): (usize, &Connection)| {
-            connection.guest.viewer.is_stalled(now).then_some(key)
+            Some((key, connection.guest.viewer.stall(now)?))
         };
         let stalled: Vec<_> = self.connections.iter().filter_map(stalled).collect();
-        for key in stalled {
-            self.cut(key, &Reason::Stalled);
+        for (key, reason) in stalled {
+            self.cut(key, &reason);
         }
     }
 

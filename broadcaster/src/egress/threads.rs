@@ -9,7 +9,7 @@ use std::net::{Shutdown as Close, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Waker;
+use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::RecvFlags;
+use rustix::time::Timespec;
 use slab::Slab;
 use socket2::SockRef;
 use tracing::warn;
@@ -25,7 +26,7 @@ use tracing::warn;
 use super::framing::Framer;
 use super::guest::{Gate, Guest, Newcomer};
 use super::news::News;
-use super::viewer::{Next, Reason, STALL_LIMIT};
+use super::viewer::{Next, Reason};
 use super::{FAREWELL, LEAST_STALL, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
 
@@ -95,14 +96,25 @@ struct Post {
     channel: usize,
 }
 
+impl Post {
+    fn join(self) {
+        if self.thread.join().is_err() {
+            warn!("a viewer's thread panicked");
+        }
+    }
+}
+
 /// What a viewer's thread and the herald share.
 struct Line {
     stream: TcpStream,
     has_input: AtomicBool,
-    /// When the write that is going on was begun; `None` between writes.
+    /// When the peer last took a byte of the payload it is being sent, or that was begun; `None`
+    /// between payloads.
     writing_since: Mutex<Option<Monotonic>>,
     /// Set by the herald when it has closed the connection to free memory.
     is_cut: AtomicBool,
+    /// Set by the viewer's thread when nothing is left to do but to end.
+    is_over: AtomicBool,
 }
 
 impl Line {
@@ -166,7 +178,7 @@ impl Herald {
                     .for_each(|post| post.thread.thread().unpark());
             }
         }
-        self.clear_finished();
+        self.clear_ended();
     }
 
     fn adopt_newcomers(&mut self) {
@@ -181,17 +193,20 @@ impl Herald {
     fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
         let channel = self.channels.place_of(newcomer.guest.channel());
         newcomer.stream.set_nonblocking(false)?;
-        newcomer.stream.set_write_timeout(Some(STALL_LIMIT))?;
+        // So that a write which goes on for long tells of its progress.
+        newcomer.stream.set_write_timeout(Some(SWEEP))?;
         let line = Arc::new(Line {
             stream: newcomer.stream,
             has_input: AtomicBool::new(false),
             writing_since: Mutex::default(),
             is_cut: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
         });
         let desk = Desk {
             guest: newcomer.guest,
             line: line.clone(),
             framer: self.framers[channel].clone(),
+            gate: self.gate.clone(),
             shutdown: self.shutdown.clone(),
         };
         let entry = self.posts.vacant_entry();
@@ -234,9 +249,16 @@ impl Herald {
         }
     }
 
-    /// Forgets threads that have ended. Closing the last handle of a connection deregisters it.
-    fn clear_finished(&mut self) {
-        self.posts.retain(|_, post| !post.thread.is_finished());
+    /// Forgets viewers whose threads end. Closing the last handle of a connection deregisters it.
+    fn clear_ended(&mut self) {
+        let ended = |(key, post): (usize, &Post)| {
+            // Acquire: pairs with the Release in the drop of a Desk.
+            post.line.is_over.load(Ordering::Acquire).then_some(key)
+        };
+        let ended: Vec<_> = self.posts.iter().filter_map(ended).collect();
+        for key in ended {
+            self.posts.remove(key).join();
+        }
     }
 
     /// Lets every thread finish what it has begun; cuts the connections of those that cannot.
@@ -251,15 +273,13 @@ impl Herald {
             if left.is_zero() {
                 break;
             }
-            self.turn(events, left.min(Duration::from_millis(10)));
+            self.turn(events, left);
         }
         for post in self.posts.drain() {
             // Fails only for a connection that is already gone; a blocked write ends with an error.
             let _ = post.line.stream.shutdown(Close::Both);
             post.thread.thread().unpark();
-            if post.thread.join().is_err() {
-                warn!("a viewer's thread panicked");
-            }
+            post.join();
         }
     }
 }
@@ -269,7 +289,17 @@ struct Desk {
     guest: Guest,
     line: Arc<Line>,
     framer: Arc<Mutex<Framer>>,
+    gate: Arc<Gate>,
     shutdown: Shutdown,
+}
+
+impl Drop for Desk {
+    /// Has the herald give the connection's descriptor back.
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in Herald::clear_ended.
+        self.line.is_over.store(true, Ordering::Release);
+        self.gate.wake_by_ref();
+    }
 }
 
 impl Desk {
@@ -278,7 +308,7 @@ impl Desk {
             _ if self.line.is_cut.load(Ordering::Relaxed) => Reason::Memory,
             Ok(reason) | Err(reason) => reason,
         };
-        if matches!(reason, Reason::Stalled | Reason::Memory) {
+        if matches!(reason, Reason::Stalled(_) | Reason::Memory) {
             // A stuck peer takes no GOODBYE either: what is queued is thrown away with a reset.
             let _ = SockRef::from(&self.line.stream).set_linger(Some(Duration::ZERO));
         }
@@ -286,7 +316,7 @@ impl Desk {
     }
 
     fn serve(&mut self) -> Result<Reason, Reason> {
-        let mut is_slow = false;
+        let mut slow_since = None;
         loop {
             // Acquire: pairs with the Release in Herald::turn.
             if self.line.has_input.swap(false, Ordering::Acquire) {
@@ -296,11 +326,13 @@ impl Desk {
             if self.shutdown.is_triggered() {
                 self.guest.viewer.end(Reason::Ended);
             }
-            if is_slow {
-                self.wait_for_room()?;
+            if let Some(since) = slow_since
+                && !self.has_room(since)?
+            {
+                continue;
             }
             match self.next() {
-                Next::Send => is_slow = !self.write()?,
+                Next::Send => slow_since = self.write()?,
                 Next::Wait => thread::park_timeout(SWEEP),
                 Next::Close(reason) => return Ok(reason),
             }
@@ -312,29 +344,38 @@ impl Desk {
         self.guest.viewer.next(SystemClock.monotonic(), &mut framer)
     }
 
-    /// Writes until the message is out; false if the peer made it wait.
-    fn write(&mut self) -> Result<bool, Reason> {
+    /// Writes until the message is out or [`SWEEP`] is over; if the peer made it wait, the time
+    /// since when there may be no room.
+    fn write(&mut self) -> Result<Option<Monotonic>, Reason> {
         let begun = SystemClock.monotonic();
-        *self.line.writing_since() = Some(begun);
+        self.line.writing_since().get_or_insert(begun);
+        let sent = self.guest.viewer.counters().bytes;
         let outcome = self.guest.write(&self.line.stream, begun);
-        *self.line.writing_since() = None;
-        outcome?;
         let now = SystemClock.monotonic();
-        if self.guest.viewer.is_stalled(now) {
-            return Err(Reason::Stalled);
+        if self.guest.viewer.counters().bytes > sent {
+            // The last of these bytes may have gone only now.
+            self.guest.viewer.progressed(now);
+            *self.line.writing_since() = self.guest.viewer.held_for(now).map(|_| now);
         }
-        Ok(now.since(begun) < PROMPT_WRITE)
+        outcome?;
+        match self.guest.viewer.stall(now) {
+            Some(reason) => Err(reason),
+            None => Ok((now.since(begun) >= PROMPT_WRITE).then_some(now)),
+        }
     }
 
-    fn wait_for_room(&self) -> Result<(), Reason> {
+    /// Waits for room up to [`SWEEP`]; an error if there has been none for too long.
+    fn has_room(&self, since: Monotonic) -> Result<bool, Reason> {
         let mut room = [PollFd::new(&self.line.stream, PollFlags::OUT)];
-        let timeout = rustix::time::Timespec {
-            tv_sec: 10,
-            tv_nsec: 0,
-        };
-        match rustix::event::poll(&mut room, Some(&timeout)) {
-            Ok(0) => Err(Reason::Stalled),
-            _ => Ok(()),
+        let timeout = Timespec::try_from(SWEEP).expect("a second is not too long");
+        if rustix::event::poll(&mut room, Some(&timeout)) != Ok(0) {
+            return Ok(true);
+        }
+        let limit = self.guest.viewer.stall_limit();
+        if SystemClock.monotonic().since(since) < limit {
+            Ok(false)
+        } else {
+            Err(Reason::Stalled(limit))
         }
     }
 }

@@ -8,7 +8,7 @@
 //! * The newest payload is always sent once, also at once on joining.
 //! * Who asks for fewer frames gets those of its [`Beat`]; what is left out thereby is no skip.
 //! * A payload begun is finished. Control messages go between payloads.
-//! * No byte of progress for [`STALL_LIMIT`] ends the viewer.
+//! * No byte of progress for its `stall_limit` ends the viewer.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -26,7 +26,7 @@ use super::ages::Ages;
 use super::beat::Beat;
 use super::framing::{Framed, Framer, MAX_SLICES, Portion, Progress};
 
-/// A viewer that takes no byte for this long is closed.
+/// How long viewers may take no byte before they are closed.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// Answers that may wait to be sent to one viewer; a peer that asks more at once is closed.
 const MAX_CONTROL: usize = 32;
@@ -37,9 +37,9 @@ pub enum Reason {
     /// The peer closed the connection.
     #[error("left")]
     Left,
-    /// No byte of progress within [`STALL_LIMIT`].
-    #[error("took no byte for {} s", STALL_LIMIT.as_secs())]
-    Stalled,
+    /// No byte of progress for this long.
+    #[error("took no byte for {} s", .0.as_secs())]
+    Stalled(Duration),
     /// The peer sent what it must not send.
     #[error("sent bytes that are no message: {0}")]
     Protocol(#[from] DecodeError),
@@ -95,6 +95,8 @@ pub struct Terms {
     /// The time from one frame to the next, if the viewer asks for fewer than there are: it then
     /// gets the newest frame at each beat, and one of a payload at most.
     pub interval: Option<Duration>,
+    /// It is closed if it takes no byte of a begun message for this long.
+    pub stall_limit: Duration,
     /// What it is sent first: the agreement to serve it.
     pub greeting: Bytes,
 }
@@ -105,6 +107,7 @@ pub struct Viewer {
     protocol: Protocol,
     max_age: Duration,
     beat: Option<Beat>,
+    stall_limit: Duration,
     subscriber: Subscriber,
     sending: Option<Sending>,
     control: VecDeque<Bytes>,
@@ -130,6 +133,7 @@ impl Viewer {
             protocol: terms.protocol,
             max_age: terms.max_age,
             beat: terms.interval.map(Beat::new),
+            stall_limit: terms.stall_limit,
             subscriber,
             sending: None,
             control: VecDeque::from([terms.greeting]),
@@ -144,6 +148,12 @@ impl Viewer {
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// How long it may take no byte before it is closed.
+    #[must_use]
+    pub const fn stall_limit(&self) -> Duration {
+        self.stall_limit
     }
 
     /// What happened so far.
@@ -216,6 +226,11 @@ impl Viewer {
         }
     }
 
+    /// Takes note that the peer took bytes as late as now, as a blocking write finds out afterwards.
+    pub const fn progressed(&mut self, now: Monotonic) {
+        self.progressed_at = now;
+    }
+
     /// Takes in what the peer sent. Only the native protocol has anything to say.
     pub fn receive(&mut self, bytes: &[u8], clock: &dyn Clock) {
         if self.protocol == Protocol::Http || self.ending.is_some() {
@@ -268,10 +283,12 @@ impl Viewer {
         self.ending = Some(reason);
     }
 
-    /// Whether the peer has taken no byte of a begun message for too long.
+    /// The reason to close it, if the peer has taken no byte of a begun message for too long.
     #[must_use]
-    pub fn is_stalled(&self, now: Monotonic) -> bool {
-        self.sending.is_some() && now.since(self.progressed_at) >= STALL_LIMIT
+    pub fn stall(&self, now: Monotonic) -> Option<Reason> {
+        let stalled_for = now.since(self.progressed_at);
+        let is_stalled = self.sending.is_some() && stalled_for >= self.stall_limit;
+        is_stalled.then_some(Reason::Stalled(self.stall_limit))
     }
 
     /// How long the viewer has held a begun payload without progress, if it holds one.
@@ -351,7 +368,7 @@ impl Viewer {
 fn goodbye(reason: &Reason) -> Message {
     let code = match reason {
         Reason::Protocol(_) | Reason::Floods => GoodbyeCode::Protocol,
-        Reason::Stalled | Reason::Memory => GoodbyeCode::Busy,
+        Reason::Stalled(_) | Reason::Memory => GoodbyeCode::Busy,
         Reason::Left | Reason::Ended | Reason::Io(_) => GoodbyeCode::ShuttingDown,
     };
     Message::Goodbye(Goodbye {
@@ -392,6 +409,7 @@ mod tests {
                 protocol,
                 max_age: MAX_AGE,
                 interval,
+                stall_limit: STALL_LIMIT,
                 greeting: Bytes::from_static(b"hello "),
             };
             let viewer = Viewer::new(terms, ring.subscribe(), clock.monotonic());
@@ -449,6 +467,10 @@ mod tests {
             sent.truncate(most);
             self.viewer.advance(sent.len(), self.clock.monotonic());
             sent
+        }
+
+        fn stall(&self) -> Option<Reason> {
+            self.viewer.stall(self.clock.monotonic())
         }
 
         /// The sequence number of the next whole payload.
@@ -586,16 +608,17 @@ mod tests {
     fn only_a_begun_message_without_progress_stalls() {
         let mut bench = Bench::greeted(Protocol::Tcp);
         bench.clock.advance(STALL_LIMIT);
-        assert!(!bench.viewer.is_stalled(bench.clock.monotonic()), "idle");
+        assert_eq!(bench.stall(), None, "idle");
         bench.publish();
         bench.send(1);
         bench.clock.advance(STALL_LIMIT - MS);
-        assert!(!bench.viewer.is_stalled(bench.clock.monotonic()));
+        assert_eq!(bench.stall(), None);
         bench.send(1);
         bench.clock.advance(STALL_LIMIT - MS);
-        assert!(!bench.viewer.is_stalled(bench.clock.monotonic()));
+        assert_eq!(bench.stall(), None);
         bench.clock.advance(MS);
-        assert!(bench.viewer.is_stalled(bench.clock.monotonic()));
+        let reason = bench.stall().unwrap();
+        assert_eq!(reason.to_string(), "took no byte for 10 s");
     }
 
     #[test]
