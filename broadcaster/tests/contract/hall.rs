@@ -1,0 +1,152 @@
+//! A driver with its door and a hand that publishes: all of the broadcaster but its source.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use broadcaster::channel::{Channel, Channels, Counters};
+use broadcaster::config::DriverConfig;
+use broadcaster::egress::accept::{self, Door};
+use broadcaster::egress::admission::{Admission, Limits};
+use broadcaster::egress::pages::Pages;
+use broadcaster::egress::viewer::STALL_LIMIT;
+use broadcaster::egress::{Driver, Protocol};
+use common::{Budget, Format, Shutdown, ring};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// Longer than anything here takes unless it is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Never reached.
+const PLACES: usize = 10_000;
+const BUDGET: u64 = 1 << 30;
+
+/// How viewers are served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) driver: DriverConfig,
+    pub(crate) protocol: Protocol,
+}
+
+/// What a hall is opened with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) way: Way,
+    /// Payloads in the ring.
+    pub(crate) capacity: usize,
+    pub(crate) max_age: Duration,
+    pub(crate) stall_limit: Duration,
+}
+
+impl Rules {
+    /// A ring that nobody is overtaken in, and the usual times.
+    pub(crate) const fn new(way: Way) -> Self {
+        Self {
+            way,
+            capacity: 1024,
+            max_age: Duration::from_millis(250),
+            stall_limit: STALL_LIMIT,
+        }
+    }
+}
+
+/// One channel with its viewers, ended when dropped.
+pub(crate) struct Hall {
+    pub(crate) http: SocketAddr,
+    pub(crate) tcp: SocketAddr,
+    pub(crate) budget: Budget,
+    channel: Arc<Channel>,
+    shutdown: Shutdown,
+    runtime: Option<Runtime>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Hall {
+    /// A hall on free ports, and what is published there.
+    pub(crate) fn open(rules: &Rules) -> (Self, ring::Publisher) {
+        let (publisher, ring) = ring::new(rules.capacity);
+        let channel = Arc::new(Channel {
+            name: "main".to_owned(),
+            epoch: 1,
+            format: Format::Jpeg,
+            interval: Duration::from_millis(33),
+            ring,
+            counters: Counters::default(),
+        });
+        let channels = Channels::new(vec![channel.clone()]);
+        let (budget, shutdown) = (Budget::new(BUDGET), Shutdown::default());
+        let (driver, threads) =
+            Driver::start(rules.way.driver, &channels, &budget, &shutdown).unwrap();
+        let limits = Limits {
+            viewers: PLACES,
+            per_address: PLACES,
+        };
+        let door = Arc::new(Door {
+            pages: Pages::new(channels.clone(), budget.clone(), None),
+            admission: Arc::new(Admission::new(limits, budget.clone())),
+            channels,
+            driver,
+            max_age: rules.max_age,
+            stall_limit: rules.stall_limit,
+            unsent_limit: 16 << 10,
+            allow_origin: None,
+        });
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let serve = |protocol| {
+            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+            let addr = listener.local_addr().unwrap();
+            let (door, shutdown) = (door.clone(), shutdown.clone());
+            runtime.spawn(accept::serve(listener, door, protocol, shutdown));
+            addr
+        };
+        let hall = Self {
+            http: serve(Protocol::Http),
+            tcp: serve(Protocol::Tcp),
+            budget,
+            channel,
+            shutdown,
+            runtime: Some(runtime),
+            threads,
+        };
+        (hall, publisher)
+    }
+
+    /// Viewers there are now.
+    pub(crate) fn viewers(&self) -> usize {
+        self.channel.counters.viewers.load(Ordering::Relaxed)
+    }
+
+    /// Says that it is over, without waiting.
+    pub(crate) fn begin_to_end(&self) {
+        self.shutdown.trigger();
+    }
+
+    /// Ends it; returns how long that took.
+    pub(crate) fn end(mut self) -> Duration {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Duration {
+        let begun = Instant::now();
+        self.shutdown.trigger();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        begun.elapsed()
+    }
+}
+
+impl Drop for Hall {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,326 @@
+//! How every driver treats a viewer, whatever the protocol.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use broadcaster::egress::Protocol;
+use common::Timestamp;
+use common::wire::tcp::{GoodbyeCode, Message};
+
+use crate::frames::{BIG, FLOOD, SMALL, Writer};
+use crate::hall::{Hall, PATIENCE, Rules, Way};
+use crate::journal;
+use crate::peer::{Appetite, Heard, Peer};
+
+/// A stall limit that a test can wait for.
+const SHORT_STALL: Duration = Duration::from_secs(2);
+/// Whatever takes this long was not woken but looked by itself.
+const NOT_WOKEN: Duration = Duration::from_millis(500);
+
+/// A hall and its writer.
+struct Scene {
+    protocol: Protocol,
+    // Before the hall: the stream ends first.
+    writer: Writer,
+    hall: Hall,
+}
+
+impl Scene {
+    fn with(rules: &Rules) -> Self {
+        journal::begin();
+        let (hall, publisher) = Hall::open(rules);
+        Self {
+            protocol: rules.way.protocol,
+            writer: Writer::new(Box::new(publisher), hall.budget.clone()),
+            hall,
+        }
+    }
+
+    fn of(way: &Way) -> Self {
+        Self::with(&Rules::new(*way))
+    }
+
+    fn join(&self, appetite: Appetite) -> Peer {
+        Peer::join(&self.hall, self.protocol, appetite)
+    }
+
+    /// Waits until so many viewers are left; how long that took.
+    fn wait_for_viewers(&self, left: usize) -> Duration {
+        let begun = Instant::now();
+        while self.hall.viewers() != left {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} viewers",
+                self.hall.viewers()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        begun.elapsed()
+    }
+}
+
+/// The line about a viewer that is gone.
+fn farewell(peer: SocketAddr) -> String {
+    let begun = Instant::now();
+    loop {
+        if let Some(line) = journal::farewell(peer) {
+            return line;
+        }
+        assert!(begun.elapsed() < PATIENCE, "nothing is said about {peer}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(crate) fn the_newest_frame_comes_at_once_on_joining(way: &Way) {
+    let mut scene = Scene::of(way);
+    for _ in 0..3 {
+        scene.writer.publish(SMALL);
+        let newest = scene.writer.publish(BIG);
+        // Old enough to be skipped, if there were a newer one.
+        thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        assert_eq!(scene.join(Appetite::All).seq(), newest);
+        assert!(begun.elapsed() < NOT_WOKEN, "{:?}", begun.elapsed());
+    }
+}
+
+pub(crate) fn every_frame_comes_in_order(way: &Way) {
+    let rules = Rules {
+        // However busy the machine is.
+        max_age: PATIENCE,
+        ..Rules::new(*way)
+    };
+    let scene = Scene::with(&rules);
+    let mut peers: Vec<_> = (0..5).map(|_| scene.join(Appetite::All)).collect();
+    let mut writer = scene.writer;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..300 {
+                writer.publish(SMALL + 300 * number);
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        for peer in &mut peers {
+            scope.spawn(move || (0..300).for_each(|seq| assert_eq!(peer.seq(), seq)));
+        }
+    });
+}
+
+pub(crate) fn stopped_viewers_cost_the_others_nothing(way: &Way) {
+    const STOPPED: u64 = 20;
+    let rules = Rules {
+        capacity: 8,
+        ..Rules::new(*way)
+    };
+    let mut scene = Scene::with(&rules);
+    let stopped: Vec<_> = (0..STOPPED).map(|_| scene.join(Appetite::NARROW)).collect();
+    let mut healthy = scene.join(Appetite::All);
+    for _ in 0..FLOOD {
+        let newest = scene.writer.publish(BIG);
+        assert_eq!(healthy.seq(), newest);
+    }
+    // Each of them pins the one frame it has begun, beside what the ring and the drivers keep.
+    let held = scene.hall.budget.used() / BIG as u64;
+    assert!(held <= STOPPED + 8 + 20, "{held} frames are held");
+    assert_eq!(scene.hall.viewers(), stopped.len() + 1);
+}
+
+pub(crate) fn a_viewer_that_was_stopped_goes_on_with_the_newest_frame(way: &Way) {
+    // The ring overtakes nobody here: what is skipped is skipped for its age.
+    let mut scene = Scene::of(way);
+    let mut peer = scene.join(Appetite::NARROW);
+    (0..FLOOD).for_each(|_| {
+        scene.writer.publish(BIG);
+        thread::sleep(Duration::from_micros(500));
+    });
+    thread::sleep(Duration::from_millis(300));
+    let newest = scene.writer.publish(BIG);
+    let mut seqs = vec![peer.seq()];
+    while seqs.last() != Some(&newest) {
+        seqs.push(peer.seq());
+    }
+    assert!(seqs.is_sorted(), "{seqs:?}");
+    let before = seqs[seqs.len() - 2];
+    assert!(before < FLOOD / 2, "caught up slowly: {seqs:?}");
+}
+
+pub(crate) fn a_slow_viewer_gets_fewer_frames_each_whole_and_fresh(way: &Way) {
+    const EVERY: Duration = Duration::from_millis(10);
+    const FRAMES: u32 = 300;
+    let rules = Rules {
+        max_age: 10 * EVERY,
+        ..Rules::new(*way)
+    };
+    let scene = Scene::with(&rules);
+    // Two megabytes of the twenty that come in a second.
+    let mut peer = scene.join(Appetite::Bites {
+        bytes: 16 << 10,
+        pause: Duration::from_millis(8),
+    });
+    let (mut writer, newest) = (scene.writer, AtomicU64::new(0));
+    let mut seqs = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            for number in 1..=FRAMES {
+                newest.store(writer.publish(BIG), Ordering::Relaxed);
+                let due = begun + EVERY * number;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+        });
+        while seqs.last().is_none_or(|&last| last < u64::from(FRAMES) - 1) {
+            let seq = peer.seq();
+            let behind = newest.load(Ordering::Relaxed).saturating_sub(seq);
+            assert!(behind < 100, "frame {seq} comes {behind} frames late");
+            seqs.push(seq);
+        }
+    });
+    assert!(seqs.is_sorted_by(|one, next| one < next), "{seqs:?}");
+    // A tenth, were it not for what machines do besides.
+    let allowed = FRAMES as usize / 100..FRAMES as usize / 2;
+    assert!(allowed.contains(&seqs.len()), "{seqs:?}");
+}
+
+pub(crate) fn a_stopped_viewer_is_closed_after_the_stall_limit(way: &Way) {
+    let rules = Rules {
+        stall_limit: SHORT_STALL,
+        ..Rules::new(*way)
+    };
+    let mut scene = Scene::with(&rules);
+    let mut stopped = scene.join(Appetite::NARROW);
+    let mut healthy = scene.join(Appetite::All);
+    let begun = Instant::now();
+    while scene.hall.viewers() == 2 {
+        let newest = scene.writer.publish(BIG);
+        assert_eq!(healthy.seq(), newest);
+        assert!(begun.elapsed() < PATIENCE, "still there");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let took = begun.elapsed();
+    // It is looked for once a second; the rest is for a busy machine.
+    let allowed = SHORT_STALL..SHORT_STALL + Duration::from_secs(3);
+    assert!(allowed.contains(&took), "closed after {took:?}");
+    let line = farewell(stopped.addr());
+    assert!(line.contains("reason=took no byte for 2 s"), "{line}");
+    // What had been on its way is thrown away with the connection.
+    assert_eq!(stopped.hear_no_frame(), Heard::Reset);
+    let newest = scene.writer.publish(BIG);
+    assert_eq!(healthy.seq(), newest);
+}
+
+pub(crate) fn a_viewer_that_takes_little_but_steadily_is_kept(way: &Way) {
+    let rules = Rules {
+        stall_limit: Duration::from_secs(1),
+        ..Rules::new(*way)
+    };
+    let mut scene = Scene::with(&rules);
+    let begun = Instant::now();
+    // Half a megabyte in a second.
+    let mut peer = scene.join(Appetite::Bites {
+        bytes: 16 << 10,
+        pause: Duration::from_millis(30),
+    });
+    let only = scene.writer.publish(2_000_000);
+    assert_eq!(peer.seq(), only);
+    let took = begun.elapsed();
+    assert!(took > 3 * rules.stall_limit, "only {took:?}");
+    let next = scene.writer.publish(SMALL);
+    assert_eq!(peer.seq(), next);
+}
+
+pub(crate) fn who_leaves_is_noticed_while_nothing_is_sent(way: &Way) {
+    let mut scene = Scene::of(way);
+    scene.writer.publish(SMALL);
+    for _ in 0..5 {
+        let mut peer = scene.join(Appetite::All);
+        peer.seq();
+        assert_eq!(scene.hall.viewers(), 1);
+        let addr = peer.addr();
+        drop(peer);
+        let took = scene.wait_for_viewers(0);
+        assert!(took < NOT_WOKEN, "noticed after {took:?}");
+        let line = farewell(addr);
+        assert!(line.contains("reason=left"), "{line}");
+    }
+}
+
+pub(crate) fn the_end_comes_behind_a_whole_frame(way: &Way) {
+    let mut scene = Scene::of(way);
+    let mut peer = scene.join(Appetite::NARROW);
+    // More than lies between both ends, so it is begun and not finished.
+    let begun = scene.writer.publish(4_000_000);
+    thread::sleep(Duration::from_millis(200));
+    let later = scene.writer.publish(SMALL);
+    scene.hall.begin_to_end();
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(peer.seq(), begun);
+    if scene.protocol == Protocol::Tcp {
+        let Heard::Message(Message::Goodbye(goodbye)) = peer.hear() else {
+            panic!("no GOODBYE behind frame {begun}, perhaps frame {later}");
+        };
+        assert_eq!(goodbye.code, GoodbyeCode::ShuttingDown);
+    }
+    assert_eq!(peer.hear(), Heard::End);
+    let took = scene.hall.end();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+pub(crate) fn pings_are_answered_while_nothing_is_sent(way: &Way) {
+    let scene = Scene::of(way);
+    let mut peer = scene.join(Appetite::All);
+    for nanos in 1..=10 {
+        let sent_at = Timestamp::from_nanos(nanos);
+        let begun = Instant::now();
+        peer.say(&Message::Ping(sent_at).encode());
+        let Heard::Message(Message::Pong(pong)) = peer.hear() else {
+            panic!("not a PONG");
+        };
+        assert_eq!(pong.sent_at, sent_at);
+        assert!(pong.received_at <= pong.replied_at);
+        assert!(pong.received_at.as_nanos() > 1_600_000_000_000_000_000);
+        assert!(begun.elapsed() < NOT_WOKEN, "{:?}", begun.elapsed());
+    }
+}
+
+pub(crate) fn garbage_ends_its_sender_at_once_and_nobody_else(way: &Way) {
+    let mut scene = Scene::of(way);
+    let mut healthy = scene.join(Appetite::All);
+    for _ in 0..5 {
+        let mut hostile = scene.join(Appetite::All);
+        let begun = Instant::now();
+        hostile.say(&[0xff; 64]);
+        let Heard::Message(Message::Goodbye(goodbye)) = hostile.hear() else {
+            panic!("not a GOODBYE");
+        };
+        assert_eq!(goodbye.code, GoodbyeCode::Protocol);
+        assert!(
+            goodbye.text.contains("message type 255"),
+            "{}",
+            goodbye.text
+        );
+        assert_eq!(hostile.hear(), Heard::End);
+        assert!(
+            begun.elapsed() < NOT_WOKEN,
+            "closed after {:?}",
+            begun.elapsed()
+        );
+        let line = farewell(hostile.addr());
+        assert!(line.contains("message type 255"), "{line}");
+    }
+    for _ in 0..50 {
+        let newest = scene.writer.publish(SMALL);
+        assert_eq!(healthy.seq(), newest);
+    }
+}
+
+pub(crate) fn what_a_viewer_says_is_ignored(way: &Way) {
+    let mut scene = Scene::of(way);
+    let mut peer = scene.join(Appetite::All);
+    for _ in 0..50 {
+        peer.say(b"\xff\xff\xff\xffGET / HTTP/1.1\r\n\r\n");
+        let newest = scene.writer.publish(SMALL);
+        assert_eq!(peer.seq(), newest);
+    }
+}
