@@ -253,25 +253,12 @@ impl PartHead {
             let header = (headers.iter()).find(|header| header.name.eq_ignore_ascii_case(name));
             header.and_then(|header| std::str::from_utf8(header.value).ok().map(str::trim))
         };
-        let content_length = match value("Content-Length").map(str::parse::<u64>) {
-            None => None,
-            Some(Ok(length)) => match usize::try_from(length) {
-                Ok(length) if length <= Frame::MAX_BYTES => Some(length),
-                _ => {
-                    let (announced, limit) = (length, Frame::MAX_BYTES);
-                    return Err(DecodeError::invalid(0, Fault::TooLong { announced, limit }));
-                }
-            },
-            Some(Err(error)) => {
-                let text = format!("Content-Length: {error}");
-                return Err(DecodeError::invalid(0, Fault::Head(text)));
-            }
-        };
+        let content_length = value("Content-Length").map(parse_length).transpose()?;
         Ok(Self {
             content_length,
             captured_at: value("X-Timestamp").and_then(parse_seconds),
-            seq: value("X-Sequence").and_then(|value| value.parse().ok()),
-            epoch: value("X-Epoch").and_then(|value| value.parse().ok()),
+            seq: value("X-Sequence").and_then(parse_whole),
+            epoch: value("X-Epoch").and_then(parse_whole),
             placeholder: value("X-Placeholder") == Some("1"),
         })
     }
@@ -284,19 +271,35 @@ fn take_exactly(buffer: &mut BytesMut, length: usize) -> Result<Bytes, DecodeErr
     }
 }
 
+fn parse_length(text: &str) -> Result<usize, DecodeError> {
+    let Some(announced) = parse_whole(text) else {
+        let text = format!("Content-Length: {text:?} is no number of bytes");
+        return Err(DecodeError::invalid(0, Fault::Head(text)));
+    };
+    let limit = Frame::MAX_BYTES;
+    let length = usize::try_from(announced).ok();
+    length
+        .filter(|&length| length <= limit)
+        .ok_or_else(|| DecodeError::invalid(0, Fault::TooLong { announced, limit }))
+}
+
+/// A number of digits and nothing else; `parse` would take a sign.
+fn parse_whole(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
 /// `1700000000.123456` as nanoseconds, without the rounding of a float.
 #[must_use]
 pub fn parse_seconds(text: &str) -> Option<Timestamp> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.get(..fraction.len().min(9))?;
-    let parsed: u64 = if digits.is_empty() {
-        0
-    } else {
-        digits.parse().ok()?
+    let parsed = match digits {
+        "" => 0,
+        digits => parse_whole(digits)?,
     };
     let scale = 10_u64.pow(9 - u32::try_from(digits.len()).ok()?);
-    let seconds = whole.parse::<u64>().ok()?;
-    let nanos = seconds
+    let nanos = parse_whole(whole)?
         .checked_mul(1_000_000_000)?
         .checked_add(parsed * scale)?;
     Some(Timestamp::from_nanos(nanos))
@@ -396,8 +399,11 @@ mod tests {
         assert!(refused(&no_boundary).contains("no part boundary"));
         let huge = b"--foo\r\nContent-Length: 99999999999\r\n\r\n";
         assert!(refused(huge).contains("99999999999 bytes announced"));
-        let negative = b"--foo\r\nContent-Length: -1\r\n\r\n";
-        assert!(refused(negative).contains("Content-Length"));
+        for length in ["-1", "+5", "5 5", "0x5", "99999999999999999999", ""] {
+            let part = format!("--foo\r\nContent-Length: {length}\r\n\r\nhello\r\n--foo\r\n");
+            let text = format!("Content-Length: {length:?} is no number of bytes");
+            assert!(refused(part.as_bytes()).contains(&text), "{text}");
+        }
         let endless = [&b"--foo\r\nX: "[..], &vec![b'x'; 2 * MAX_HEAD]].concat();
         assert!(refused(&endless).contains("at most 8192"));
         let endless = [&b"--foo\r\n\r\n"[..], &no_boundary].concat();
@@ -424,8 +430,17 @@ mod tests {
         assert_eq!(nanos("1700000000.123456"), Some(1_700_000_000_123_456_000));
         assert_eq!(nanos("12"), Some(12_000_000_000));
         assert_eq!(nanos("1.2345678901"), Some(1_234_567_890));
-        assert_eq!(nanos("-1"), None);
-        assert_eq!(nanos("1.x"), None);
+        assert_eq!(nanos("1."), Some(1_000_000_000));
+        for text in ["-1", "+1", "1.x", "1.+5", "1.-5", "1. 5", ".5", ""] {
+            assert_eq!(nanos(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_with_a_sign_are_none() {
+        let stream = b"--foo\r\nX-Sequence: +7\r\nX-Epoch: +1\r\n\r\none\r\n--foo--";
+        let parts = parts("multipart/mixed;boundary=foo", stream, 64).unwrap();
+        assert_eq!(parts[0].head, PartHead::default());
     }
 
     proptest! {
