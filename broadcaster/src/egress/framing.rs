@@ -1,6 +1,7 @@
 //! The bytes that viewers share: a payload is framed once per worker and protocol.
 //!
-//! Framing adds only heads; the pictures are the payload's own [`Bytes`]. Viewers hold a [`Framed`]
+//! Framing adds only heads; the pictures are the payload's own [`Bytes`], except that small messages
+//! are copied into one piece, which is charged to the memory budget as frames are. Viewers hold a [`Framed`]
 //! while they send it, each at its own place. Each channel has a [`Framer`] of its own, so that
 //! channels do not push out each other's payloads.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::wire::{mjpeg, tcp};
-use common::{Frame, Monotonic, Payload};
+use common::{Budget, Frame, Monotonic, Payload};
 
 use super::Protocol;
 
@@ -40,14 +41,14 @@ impl Framed {
         }
     }
 
-    fn of(frames: &[Frame], protocol: Protocol) -> Self {
+    fn of(frames: &[Frame], protocol: Protocol, budget: &Budget) -> Self {
         let pieces = match protocol {
             Protocol::Tcp => tcp::encode_payload(frames),
             Protocol::Http => mjpeg::encode_parts(frames),
         };
         let bytes: usize = pieces.iter().map(Bytes::len).sum();
         if bytes <= JOINED_BYTES {
-            return Self::single(pieces.concat().into());
+            return Self::single(budget.charge(pieces.concat().into()));
         }
         Self {
             pieces: pieces.into(),
@@ -133,8 +134,9 @@ impl Portion {
 }
 
 /// Frames the payloads of one channel and remembers the last few.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Framer {
+    budget: Budget,
     recent: VecDeque<(Arc<Payload>, Manner, Framed)>,
 }
 
@@ -142,6 +144,15 @@ pub struct Framer {
 type Manner = (Protocol, Portion);
 
 impl Framer {
+    /// A framer that charges what it copies to `budget`.
+    #[must_use]
+    pub const fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            recent: VecDeque::new(),
+        }
+    }
+
     /// As much of the payload as is wanted, as this protocol sends it.
     pub fn frame(
         &mut self,
@@ -158,7 +169,7 @@ impl Framer {
         if let Some((_, _, framed)) = known {
             return framed.clone();
         }
-        let framed = Framed::of(frames, protocol);
+        let framed = Framed::of(frames, protocol, &self.budget);
         if self.recent.len() == RECENT {
             self.recent.pop_back();
         }
@@ -213,7 +224,7 @@ mod tests {
                 frames: Vec::new(),
             })
         };
-        let mut framer = Framer::default();
+        let mut framer = Framer::new(Budget::new(u64::MAX));
         let (one, other) = (payload(), payload());
         let mut frame = |payload| framer.frame(payload, Protocol::Http, Portion::Whole);
         let first = frame(&one);
@@ -241,7 +252,7 @@ mod tests {
             payload(vec![frame(7), frame(8), frame(9)]),
             payload(vec![frame(9)]),
         );
-        let mut framer = Framer::default();
+        let mut framer = Framer::new(Budget::new(u64::MAX));
         let mut frame = |payload, portion| framer.frame(payload, Protocol::Http, portion).pieces;
         let whole = frame(&three, Portion::Whole);
         let newest = frame(&three, Portion::Newest);
@@ -254,13 +265,42 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_small_messages_are_charged_once_until_the_last_viewer_has_sent_them() {
+        let payload = |bytes| {
+            let identity = common::Identity { epoch: 1, seq: 0 };
+            let head = common::Head::new(identity, Default::default(), common::Format::Jpeg);
+            Arc::new(Payload {
+                index: 0,
+                published_at: Monotonic::default(),
+                frames: vec![common::Frame::new(head, vec![0; bytes].into())],
+            })
+        };
+        let budget = Budget::new(1 << 20);
+        let mut framer = Framer::new(budget.clone());
+        let small = payload(1_000);
+        let viewers: Vec<_> = (0..3)
+            .map(|_| framer.frame(&small, Protocol::Tcp, Portion::Whole))
+            .collect();
+        let copied = viewers[0].pieces[0].len() as u64;
+        assert_eq!((viewers[0].pieces.len(), budget.used()), (1, copied));
+        assert!(copied > 1_000);
+        let large = framer.frame(&payload(JOINED_BYTES), Protocol::Tcp, Portion::Whole);
+        assert!(large.pieces.len() > 1, "sent in pieces that nobody copied");
+        assert_eq!(budget.used(), copied);
+        drop(framer);
+        assert_eq!(budget.used(), copied);
+        drop(viewers);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
     fn payloads_are_not_held_where_nobody_watches() {
         let payload = Arc::new(Payload {
             index: 0,
             published_at: Monotonic::default(),
             frames: Vec::new(),
         });
-        let mut framer = Framer::default();
+        let mut framer = Framer::new(Budget::new(u64::MAX));
         framer.frame(&payload, Protocol::Http, Portion::Whole);
         framer.forget_old(Monotonic::default() + KEPT / 2);
         assert_eq!(Arc::strong_count(&payload), 2);

@@ -77,9 +77,11 @@ fn start_worker(
         poll,
         gate: gate.clone(),
         load: load.clone(),
-        budget,
         connections: Slab::new(),
-        framers: channels.iter().map(|_| Framer::default()).collect(),
+        framers: (channels.iter())
+            .map(|_| Framer::new(budget.clone()))
+            .collect(),
+        budget,
         news: News::new(channels.len(), &gate),
         channels,
         scratch: vec![0; SCRATCH_BYTES].into(),

@@ -71,7 +71,9 @@ pub fn start(
         channels: channels.clone(),
         news: News::new(channels.len(), &gate),
         posts: Slab::new(),
-        framers: channels.iter().map(|_| Arc::default()).collect(),
+        framers: (channels.iter())
+            .map(|_| Arc::new(Mutex::new(Framer::new(budget.clone()))))
+            .collect(),
         budget: budget.clone(),
         shutdown: shutdown.clone(),
     };

@@ -382,7 +382,7 @@ fn goodbye(reason: &Reason) -> Message {
 mod tests {
     use super::*;
     use common::ring::{self, Publisher, Ring};
-    use common::{Format, Frame, Head, Identity, ManualClock, Timestamp};
+    use common::{Budget, Format, Frame, Head, Identity, ManualClock, Timestamp};
 
     const MS: Duration = Duration::from_millis(1);
     const MAX_AGE: Duration = Duration::from_millis(250);
@@ -418,7 +418,7 @@ mod tests {
                 publisher,
                 ring,
                 viewer,
-                framer: Framer::default(),
+                framer: Framer::new(Budget::new(u64::MAX)),
                 published: 0,
             }
         }
