@@ -1,22 +1,29 @@
 //! A viewer together with its connection's story: what both drivers do alike.
 //!
-//! Drivers differ in how they wait. Reading all a peer has said, writing what its viewer wants to
-//! send, and the one line about its life are the same and stand here.
+//! Drivers differ in how they send. Reading all a peer has said, writing once what its viewer wants
+//! to send, the one line about its life, and how an event loop is woken and ended are the same and
+//! stand here.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::iter;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Wake;
+use std::time::Duration;
 
 use common::{Clock, Monotonic, SystemClock};
+use mio::{Events, Poll, Token};
 use socket2::SockRef;
 use tracing::{debug, info, warn};
 
+use super::FAREWELL;
 use super::admission::Attendance;
 use super::framing::MAX_SLICES;
 use super::viewer::{Reason, Viewer};
 use crate::channel::Channel;
 
+/// What the loop behind a [`Gate`] is told when it is woken.
+pub(super) const WAKE: Token = Token(usize::MAX);
 /// Most bytes one viewer may send in one go; there is nothing that long to be said.
 const MAX_INPUT: usize = 256 << 10;
 
@@ -151,6 +158,25 @@ fn reason_for(error: &io::Error) -> Reason {
     }
 }
 
+/// Waits until something is ready or the time is over.
+///
+/// # Panics
+/// When the readiness queue is broken, which is a bug of ours.
+pub(super) fn wait(poll: &mut Poll, events: &mut Events, timeout: Duration) {
+    match poll.poll(events, Some(timeout)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+        Err(error) => panic!("the readiness queue is broken: {error}"),
+    }
+}
+
+/// What is left of [`FAREWELL`], from now on and until nothing is.
+pub(super) fn time_to_leave() -> impl Iterator<Item = Duration> {
+    let deadline = SystemClock.monotonic() + FAREWELL;
+    iter::repeat_with(move || deadline.since(SystemClock.monotonic()))
+        .take_while(|left| !left.is_zero())
+}
+
 /// Where an event loop takes in viewers from other threads, and is woken by them.
 #[derive(Debug)]
 pub struct Gate {
@@ -159,6 +185,16 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// What a loop waits on, and the gate to it, which wakes it with [`WAKE`].
+    ///
+    /// # Errors
+    /// When the system gives no readiness queue.
+    pub(super) fn open() -> io::Result<(Poll, Arc<Self>)> {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WAKE)?;
+        Ok((poll, Arc::new(Self::new(waker))))
+    }
+
     /// A gate to the loop that `waker` wakes.
     #[must_use]
     pub fn new(waker: mio::Waker) -> Self {

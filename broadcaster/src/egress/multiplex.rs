@@ -19,14 +19,13 @@ use socket2::SockRef;
 use tracing::warn;
 
 use super::framing::Framer;
-use super::guest::{Gate, Guest, Newcomer};
+use super::guest::{self, Gate, Guest, Newcomer, WAKE};
 use super::news::News;
 use super::viewer::{Next, Reason};
-use super::{FAREWELL, LEAST_STALL, SCRATCH_BYTES, SWEEP};
+use super::{LEAST_STALL, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
 
 const EVENTS: usize = 1024;
-const WAKE: Token = Token(usize::MAX);
 
 /// Hands viewers to the workers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,8 +69,7 @@ fn start_worker(
     budget: Budget,
     shutdown: Shutdown,
 ) -> io::Result<(Worker, JoinHandle<()>)> {
-    let poll = Poll::new()?;
-    let gate = Arc::new(Gate::new(mio::Waker::new(poll.registry(), WAKE)?));
+    let (poll, gate) = Gate::open()?;
     let load = Arc::new(AtomicUsize::new(0));
     let mut event_loop = EventLoop {
         poll,
@@ -150,11 +148,7 @@ impl EventLoop {
 
     /// Waits for something to happen, up to `timeout`, and does what is to be done.
     fn turn(&mut self, events: &mut Events, timeout: Duration) {
-        match self.poll.poll(events, Some(timeout)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            Err(error) => panic!("the readiness queue is broken: {error}"),
-        }
+        guest::wait(&mut self.poll, events, timeout);
         let mut is_woken = false;
         for event in &*events {
             let Token(key) = event.token();
@@ -280,10 +274,8 @@ impl EventLoop {
             connection.guest.viewer.end(Reason::Ended);
         }
         self.pump_where(|_, _| true);
-        let deadline = SystemClock.monotonic() + FAREWELL;
-        while !self.connections.is_empty() {
-            let left = deadline.since(SystemClock.monotonic());
-            if left.is_zero() {
+        for left in guest::time_to_leave() {
+            if self.connections.is_empty() {
                 break;
             }
             self.turn(events, left);

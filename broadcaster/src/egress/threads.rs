@@ -24,14 +24,13 @@ use socket2::SockRef;
 use tracing::warn;
 
 use super::framing::Framer;
-use super::guest::{Gate, Guest, Newcomer};
+use super::guest::{self, Gate, Guest, Newcomer, WAKE};
 use super::news::News;
 use super::viewer::{Next, Reason};
-use super::{FAREWELL, LEAST_STALL, SCRATCH_BYTES, SWEEP};
+use super::{LEAST_STALL, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
 
 const EVENTS: usize = 1024;
-const WAKE: Token = Token(usize::MAX);
 /// Deepest call is a log line; frames are not on the stack.
 const STACK_BYTES: usize = 128 << 10;
 /// Viewers cut off for each payload while memory is tight.
@@ -63,8 +62,7 @@ pub fn start(
     budget: &Budget,
     shutdown: &Shutdown,
 ) -> io::Result<(Threads, JoinHandle<()>)> {
-    let poll = Poll::new()?;
-    let gate = Arc::new(Gate::new(mio::Waker::new(poll.registry(), WAKE)?));
+    let (poll, gate) = Gate::open()?;
     let mut herald = Herald {
         poll,
         gate: gate.clone(),
@@ -153,11 +151,7 @@ impl Herald {
     }
 
     fn turn(&mut self, events: &mut Events, timeout: Duration) {
-        match self.poll.poll(events, Some(timeout)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            Err(error) => panic!("the readiness queue is broken: {error}"),
-        }
+        guest::wait(&mut self.poll, events, timeout);
         let mut is_woken = false;
         for event in &*events {
             let Token(key) = event.token();
@@ -269,10 +263,8 @@ impl Herald {
         self.posts
             .iter()
             .for_each(|(_, post)| post.thread.thread().unpark());
-        let deadline = SystemClock.monotonic() + FAREWELL;
-        while !self.posts.is_empty() {
-            let left = deadline.since(SystemClock.monotonic());
-            if left.is_zero() {
+        for left in guest::time_to_leave() {
+            if self.posts.is_empty() {
                 break;
             }
             self.turn(events, left);
