@@ -19,6 +19,7 @@ pub mod arrival;
 pub mod crowd;
 pub mod hindering;
 pub mod joining;
+mod readiness;
 pub mod sample;
 
 use crate::contender::Hindrance;
@@ -333,7 +334,7 @@ pub(crate) fn read_some(stream: &mut impl Read, buffer: &mut [u8]) -> Option<usi
     }
 }
 
-/// Shared by both kinds: a waker of a readiness loop for the word to end.
+/// A waker of a readiness loop for the word to end.
 pub(crate) struct LoopWaker(pub(crate) mio::Waker);
 
 impl std::task::Wake for LoopWaker {

@@ -3,21 +3,18 @@
 use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Waker;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use common::synchrony::Synchrony;
 use common::{Clock, DecodeError, Identity, Monotonic, Shutdown, SystemClock, Timestamp};
 use hdrhistogram::Histogram;
-use mio::{Events, Interest, Poll, Token};
 
 use super::arrival::{Arrived, Parser};
-use super::{LoopWaker, Protocol, read_some};
+use super::readiness::{Connection, Readiness};
+use super::{Protocol, read_some};
 
-const EVENTS: usize = 64;
-const WAKE: Token = Token(usize::MAX);
 const SCRATCH_BYTES: usize = 256 << 10;
 
 /// What all samples have received, from their beginning.
@@ -63,24 +60,21 @@ impl Samples {
         shutdown: &Shutdown,
     ) -> io::Result<Self> {
         let tally = Arc::new(Mutex::new(Tally::new(streams.len())));
-        let poll = Poll::new()?;
-        let waker = Waker::from(Arc::new(LoopWaker(mio::Waker::new(poll.registry(), WAKE)?)));
-        shutdown.wake_by(&waker);
-        let mut viewers = Vec::with_capacity(streams.len());
-        for (key, stream) in streams.into_iter().enumerate() {
-            let mut stream = mio::net::TcpStream::from_std(stream);
-            poll.registry()
-                .register(&mut stream, Token(key), Interest::READABLE)?;
-            viewers.push(Viewer {
-                stream,
-                buffer: BytesMut::new(),
-                parser: Parser::new(protocol),
-            });
-        }
-        let (shared, shutdown) = (tally.clone(), shutdown.clone());
-        let thread = thread::Builder::new()
-            .name("samples".to_owned())
-            .spawn(move || parse(poll, viewers, &shared, &shutdown))?;
+        let viewer = |number| Viewer {
+            number,
+            buffer: BytesMut::new(),
+            parser: Parser::new(protocol),
+        };
+        let mut viewers: Vec<_> = (0..streams.len()).map(viewer).collect();
+        let (shared, mut scratch) = (tally.clone(), vec![0; SCRATCH_BYTES]);
+        let read = move |key: usize, stream: &mut mio::net::TcpStream| {
+            let connection = viewers[key].read(stream, &mut scratch, &shared);
+            if connection == Connection::Over {
+                lock(&shared).totals.lost += 1;
+            }
+            connection
+        };
+        let thread = Readiness::of(streams, shutdown)?.spawn("samples", read)?;
         Ok(Self {
             tally,
             thread: Some(thread),
@@ -117,50 +111,33 @@ fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
 }
 
 struct Viewer {
-    stream: mio::net::TcpStream,
+    /// Its place among the samples.
+    number: usize,
     buffer: BytesMut,
     parser: Parser,
 }
 
-fn parse(mut poll: Poll, mut viewers: Vec<Viewer>, tally: &Mutex<Tally>, shutdown: &Shutdown) {
-    let mut events = Events::with_capacity(EVENTS);
-    let mut scratch = vec![0; SCRATCH_BYTES];
-    while !shutdown.is_triggered() {
-        if poll
-            .poll(&mut events, Some(Duration::from_secs(1)))
-            .is_err()
-        {
-            continue;
-        }
-        for event in &events {
-            let Token(key) = event.token();
-            if let Some(viewer) = viewers.get_mut(key)
-                && !viewer.read(key, &mut scratch, tally)
-            {
-                // Fails only if it is not registered, which is what is wanted.
-                drop(poll.registry().deregister(&mut viewer.stream));
-                lock(tally).totals.lost += 1;
-            }
-        }
-    }
-}
-
 impl Viewer {
-    /// Reads all there is and counts the frames in it; false at the end of the connection.
-    fn read(&mut self, key: usize, scratch: &mut [u8], tally: &Mutex<Tally>) -> bool {
+    /// Reads all there is and counts the frames in it.
+    fn read(
+        &mut self,
+        stream: &mut mio::net::TcpStream,
+        scratch: &mut [u8],
+        tally: &Mutex<Tally>,
+    ) -> Connection {
         loop {
-            match read_some(&mut self.stream, scratch) {
-                None => return false,
-                Some(0) => return true,
+            match read_some(stream, scratch) {
+                None => return Connection::Over,
+                Some(0) => return Connection::Open,
                 Some(count) => self.buffer.extend_from_slice(&scratch[..count]),
             }
-            if !self.count_frames(key, tally) {
-                return false;
+            if !self.count_frames(tally) {
+                return Connection::Over;
             }
         }
     }
 
-    fn count_frames(&mut self, key: usize, tally: &Mutex<Tally>) -> bool {
+    fn count_frames(&mut self, tally: &Mutex<Tally>) -> bool {
         let now = Now {
             wall: SystemClock.wall(),
             monotonic: SystemClock.monotonic(),
@@ -171,7 +148,7 @@ impl Viewer {
                 Ok(arrived) => {
                     if !arrived.is_empty() {
                         let taken = (before - self.buffer.len()) as u64;
-                        lock(tally).count(key, &arrived, taken, now);
+                        lock(tally).count(self.number, &arrived, taken, now);
                     }
                 }
                 // Bytes between parts are dropped while the next part is incomplete: they belong to
