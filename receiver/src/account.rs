@@ -42,6 +42,17 @@ impl Counts {
         self.frames as f64 / (self.frames as f64 + self.skipped as f64)
     }
 
+    /// Frames of one receiver that came since `earlier` because time went by. All new ones but its
+    /// very first: that one was there already, and tells nothing of the rate.
+    #[must_use]
+    pub const fn flow_since(&self, earlier: &Self) -> u64 {
+        let frames = self.frames.saturating_sub(earlier.frames);
+        match earlier.frames {
+            0 => frames.saturating_sub(1),
+            _ => frames,
+        }
+    }
+
     fn zip(self, other: Self, each: fn(u64, u64) -> u64) -> Self {
         Self {
             frames: each(self.frames, other.frames),
@@ -204,6 +215,17 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(account.counts(), expected);
+    }
+
+    #[test]
+    fn the_first_frame_is_no_part_of_the_flow() {
+        let at = |frames| Counts {
+            frames,
+            ..Counts::default()
+        };
+        assert_eq!(at(0).flow_since(&at(0)), 0);
+        assert_eq!(at(31).flow_since(&at(0)), 30);
+        assert_eq!(at(61).flow_since(&at(31)), 30);
     }
 
     #[test]

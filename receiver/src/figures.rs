@@ -67,9 +67,11 @@ pub struct Figures {
     /// 99th percentile of last minus first arrival, over the frames that all receivers got; null
     /// with one receiver or without such a frame.
     pub synchrony_ms: Option<f64>,
-    /// Encoded bits of new frames in a second, the sum over the receivers.
+    /// Encoded bits of new frames in a second, the sum over the receivers; like `fps` without the
+    /// first frames.
     pub bitrate_bps: f64,
-    /// Frames in a second, the mean of the receivers.
+    /// Frames in a second, the mean of the receivers. The frame that each is shown on joining was
+    /// there before and is not counted here.
     pub fps: f64,
     /// Time this process used, in percent of one core.
     pub cpu: f64,
@@ -78,6 +80,9 @@ pub struct Figures {
     /// What decoding shows, if it is wanted.
     #[serde(flatten)]
     pub pictures: Option<Pictures>,
+    /// Encoded bytes of a new frame, the mean; for people.
+    #[serde(skip)]
+    pub frame_bytes: f64,
     /// The receivers' frame rates, for people.
     #[serde(skip)]
     pub rates: Rates,
@@ -201,7 +206,9 @@ impl Collector {
         // Never zero, so that rates are numbers.
         let seconds = to.at.since(from.at).as_secs_f64().max(1e-6);
         let counts = to.sum() - from.sum();
-        let rates = rates(from, to, seconds);
+        let flows = flows(from, to);
+        let flow = flows.iter().sum::<u64>() as f64;
+        let frame_bytes = counts.bytes as f64 / counts.frames.max(1) as f64;
         let used = to.cpu.saturating_sub(from.cpu).as_secs_f64();
         Figures {
             kind,
@@ -219,8 +226,8 @@ impl Collector {
             age_ms: times.ages.summary(),
             clock: self.clock,
             synchrony_ms: times.apart.summary().map(|apart| apart.p99),
-            bitrate_bps: counts.bytes as f64 * 8.0 / seconds,
-            fps: counts.frames as f64 / seconds / self.slots.len() as f64,
+            bitrate_bps: flow * frame_bytes * 8.0 / seconds,
+            fps: flow / seconds / self.slots.len() as f64,
             cpu: 100.0 * used / seconds,
             elapsed_s: to.at.since(self.start.at).as_secs_f64(),
             pictures: (self.decode == Decode::Every).then(|| Pictures {
@@ -228,7 +235,8 @@ impl Collector {
                 decode_errors: to.tally.errors - from.tally.errors,
                 mislabelled: to.tally.mislabelled - from.tally.mislabelled,
             }),
-            rates,
+            frame_bytes,
+            rates: rates(&flows, seconds),
             trouble: to.trouble.clone(),
             failure: to.failure.clone(),
         }
@@ -283,23 +291,24 @@ impl Moment {
     }
 }
 
+/// What came as time went by, receiver by receiver, the least first.
+fn flows(from: &Moment, to: &Moment) -> Vec<u64> {
+    let mut flows: Vec<_> = (to.counts.iter().zip(&from.counts))
+        .map(|(to, from)| to.flow_since(from))
+        .collect();
+    flows.sort_unstable();
+    flows
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "a rate needs no more than 53 bits"
 )]
-fn rates(from: &Moment, to: &Moment, seconds: f64) -> Rates {
-    let mut frames: Vec<_> = (to.counts.iter().zip(&from.counts))
-        .map(|(to, from)| to.frames - from.frames)
-        .collect();
-    frames.sort_unstable();
-    let rate = |index: usize| {
-        frames
-            .get(index)
-            .map_or(0.0, |&count| count as f64 / seconds)
-    };
+fn rates(flows: &[u64], seconds: f64) -> Rates {
+    let rate = |index: usize| flows.get(index).map_or(0.0, |&flow| flow as f64 / seconds);
     Rates {
         min: rate(0),
-        median: rate(frames.len() / 2),
+        median: rate(flows.len() / 2),
     }
 }
 

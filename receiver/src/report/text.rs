@@ -68,12 +68,9 @@ fn several_receivers(figures: &Figures) -> String {
 }
 
 fn size(figures: &Figures) -> String {
-    let frames_a_second = figures.fps * f64::from(figures.receivers);
-    if frames_a_second > 0.0 {
-        let bytes = figures.bitrate_bps / 8.0 / frames_a_second;
-        format!("{:.1} kB/frame", bytes / 1e3)
-    } else {
-        "no frame".to_owned()
+    match figures.frames {
+        0 => "no frame".to_owned(),
+        _ => format!("{:.1} kB/frame", figures.frame_bytes / 1e3),
     }
 }
 
@@ -143,6 +140,7 @@ mod tests {
             cpu: 1.0,
             elapsed_s: 1.0,
             pictures: None,
+            frame_bytes: 90_100.0,
             rates: Rates {
                 min: 29.0,
                 median: 30.0,

@@ -101,6 +101,10 @@ fn the_summary_is_the_last_object_and_counts_everything() {
         (&summary["kind"], &summary["delivered"]),
         (&"summary".into(), &0.75.into())
     );
+    // The frame on joining is none that came as time went by.
+    let number = |name: &str| summary[name].as_f64().unwrap();
+    let flow = number("fps") * number("elapsed_s");
+    assert!((flow - 2.0).abs() < 0.01, "{flow} in {summary}");
     assert_eq!(summary["clock"], "synchronised to server");
     assert_eq!(summary["synchrony_ms"], serde_json::Value::Null);
     for name in [
