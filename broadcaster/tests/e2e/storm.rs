@@ -142,18 +142,26 @@ fn a_storm_of_stalling_clients_costs_no_steady_viewer_a_frame() {
 
 #[test]
 fn a_rush_of_newcomers_is_let_in() {
-    const RUSH: usize = 3000;
+    const AT_THE_DOOR: usize = 4096;
+    const BEHIND_THEM: usize = 4;
     let stage = Stage::with("--source pattern?bytes=64 --fps 5");
-    let newcomer = |_| {
-        let mut native = Native::connect(stage.tcp);
-        native.hello("");
-        native
-    };
-    let mut rush: Vec<_> = (0..RUSH).map(newcomer).collect();
-    for native in &mut rush {
-        assert!(matches!(native.next(), Message::Welcome(_)));
+    let connect = |_| Native::connect(stage.tcp);
+    let mut rush: Vec<_> = (1..AT_THE_DOOR).map(connect).collect();
+    // Who comes after them is let in: so all of them are at the door, and nobody has spoken yet.
+    let first = stage.native();
+    rush.extend((0..=BEHIND_THEM).map(connect));
+    // The door has patience with those behind, but not for long.
+    thread::sleep(Duration::from_millis(10));
+    rush.iter_mut().for_each(|native| native.hello(""));
+    for (number, native) in rush.iter_mut().enumerate() {
+        let answer = native.next();
+        assert!(
+            matches!(answer, Message::Welcome(_)),
+            "{number}: {answer:?}"
+        );
     }
-    assert_eq!(health(&stage, "viewers "), RUSH as u64);
+    assert_eq!(health(&stage, "viewers "), rush.len() as u64 + 1);
+    drop(first);
 }
 
 #[test]
