@@ -267,12 +267,12 @@ mod tests {
     #[test]
     fn copies_of_small_messages_are_charged_once_until_the_last_viewer_has_sent_them() {
         let payload = |bytes| {
-            let identity = common::Identity { epoch: 1, seq: 0 };
-            let head = common::Head::new(identity, Default::default(), common::Format::Jpeg);
+            let identity = Identity { epoch: 1, seq: 0 };
+            let head = Head::new(identity, Default::default(), Format::Jpeg);
             Arc::new(Payload {
                 index: 0,
                 published_at: Monotonic::default(),
-                frames: vec![common::Frame::new(head, vec![0; bytes].into())],
+                frames: vec![Frame::new(head, vec![0; bytes].into())],
             })
         };
         let budget = Budget::new(1 << 20);

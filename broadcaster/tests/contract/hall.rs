@@ -73,6 +73,7 @@ impl Hall {
             format: Format::Jpeg,
             interval: Duration::from_millis(33),
             ring,
+            history: None,
             counters: Counters::default(),
         });
         let channels = Channels::new(vec![channel.clone()]);
