@@ -5,10 +5,10 @@
 //! asks for a stream gets one; an answer is well-formed HTTP and as long as it says.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use broadcaster::channel::{Channel, Counters};
+use broadcaster::channel::{Channel, Channels, Counters};
 use broadcaster::egress::accept::request::{Reply, Request, Route};
 use common::wire::MAX_HEAD;
 use common::{Format, ring};
@@ -17,8 +17,8 @@ use libfuzzer_sys::fuzz_target;
 
 const MAX_AGE: Duration = Duration::from_millis(250);
 
-static PICTURES: LazyLock<Channel> = LazyLock::new(|| channel(Format::Jpeg));
-static OPAQUE: LazyLock<Channel> = LazyLock::new(|| channel(Format::Opaque));
+static PICTURES: LazyLock<Channels> = LazyLock::new(|| channels(Format::Jpeg));
+static OPAQUE: LazyLock<Channels> = LazyLock::new(|| channels(Format::Opaque));
 
 fuzz_target!(|input: &[u8]| {
     let Some(mut stream) = Stream::new(input) else {
@@ -39,19 +39,19 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn channel(format: Format) -> Channel {
-    Channel {
+fn channels(format: Format) -> Channels {
+    Channels::new(vec![Arc::new(Channel {
         name: "main".to_owned(),
         epoch: 1,
         format,
         interval: Duration::from_millis(33),
         ring: ring::new(2).1,
         counters: Counters::default(),
-    }
+    })])
 }
 
 fn check_route(request: &Request, stream: &Stream) {
-    let channel = if stream.control & 1 == 0 {
+    let channels = if stream.control & 1 == 0 {
         &*PICTURES
     } else {
         &*OPAQUE
@@ -60,10 +60,10 @@ fn check_route(request: &Request, stream: &Stream) {
         .bytes
         .windows(17)
         .any(|window| window == b"/live/main.mjpeg?" || window == b"/live/main.mjpeg ");
-    match request.route(channel, MAX_AGE) {
+    match request.route(channels, MAX_AGE) {
         Ok(Route::Pages) => {}
         Ok(Route::Stream { .. } | Route::StreamHead) => {
-            assert!(is_asked_for && channel.format == Format::Jpeg);
+            assert!(is_asked_for && channels[0].format == Format::Jpeg);
         }
         Err(reply) => check_reply(&reply),
     }
