@@ -1,28 +1,30 @@
 //! Where frames come from, and the thread that brings them in.
 //!
 //! A [`Source`] is asked for one picture after the other, from a thread of its own, and never
-//! waits for a viewer: what it brings is encoded, numbered and published, and that is all.
+//! waits for a viewer: what it brings is encoded, numbered and published, and that is all. What
+//! happens when a source goes and comes back is told in `life.rs`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Budget, Format, Identity, Image, Shutdown, Timestamp};
-use tracing::{error, info, warn};
+use common::{Budget, Format, Identity, Image, Shutdown, SystemClock, Timestamp};
+use tracing::warn;
 
 use crate::channel::Channel;
 use crate::config::{ChannelConfig, SourceConfig};
 use crate::encode::{self, Encoder};
 use crate::fanout::{Payloader, Publish};
 
+mod life;
+mod placeholder;
+mod watch;
+
 pub mod file;
 pub mod pace;
 pub mod pattern;
 
-/// How long a source may keep the capture thread before it looks whether to end.
-const GRAB_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Something that brings pictures.
 pub trait Source: Send {
@@ -35,6 +37,12 @@ pub trait Source: Send {
     /// Pictures passed over so far because they were damaged.
     fn damaged(&self) -> u64 {
         0
+    }
+
+    /// Whether it finds its way back by itself. Then it is kept when no picture comes for long;
+    /// any other source is dropped and opened anew.
+    fn reconnects(&self) -> bool {
+        false
     }
 }
 
@@ -78,12 +86,28 @@ pub enum Error {
     Encode(#[from] encode::Error),
 }
 
-/// A source ready to run, with the encoder that suits it.
+impl Error {
+    /// Whether trying again later may help. What cannot become right is said at the start.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Encode(_) => false,
+        }
+    }
+}
+
+/// Opens a source, and opens it again each time it was lost. May block: it is called on a thread
+/// of its own, but for the first time.
+pub type Opener = Box<dyn FnMut() -> Result<Opened, Error> + Send>;
+
+/// A source that is open.
 pub struct Opened {
-    source: Box<dyn Source>,
-    encoder: Encoder,
+    /// What brings the pictures.
+    pub source: Box<dyn Source>,
     /// What is shown, for people.
     pub description: String,
+    /// Time between pictures, as far as the source knows it.
+    pub interval: Duration,
 }
 
 impl std::fmt::Debug for Opened {
@@ -92,62 +116,102 @@ impl std::fmt::Debug for Opened {
     }
 }
 
-impl Opened {
+/// A channel's source, tried once, with what it takes to open it again.
+pub struct Feed {
+    opener: Opener,
+    /// An error is one that may pass.
+    first: Result<Opened, Error>,
+    encoder: Encoder,
+    size: (u16, u16),
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.description())
+    }
+}
+
+impl Feed {
+    /// What is shown, for people.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match &self.first {
+            Ok(opened) => opened.description.clone(),
+            Err(error) => format!("a placeholder, until there is a source ({error})"),
+        }
+    }
+
     /// What the frames will be.
     #[must_use]
     pub const fn format(&self) -> Format {
         self.encoder.format()
     }
+
+    fn new(mut opener: Opener, encoder: Encoder, config: &ChannelConfig) -> Result<Self, Error> {
+        let first = match opener() {
+            Err(error) if !error.may_pass() => return Err(error),
+            first => first,
+        };
+        Ok(Self {
+            opener,
+            first,
+            encoder,
+            size: config.size,
+        })
+    }
 }
 
-/// Opens what the configuration names.
+/// Opens what the configuration names. A source that is not there yet is no error: its channel
+/// begins with a placeholder.
 ///
 /// # Errors
-/// A file that cannot be read or holds no picture.
-pub fn open(config: &ChannelConfig) -> Result<Opened, Error> {
-    let (width, height) = config.size;
-    let rate = format!("at {:.4} fps", config.fps());
-    let rate = rate.replace(".0000", "");
+/// What can never become right: a file that cannot be read or holds no picture.
+pub fn open(config: &ChannelConfig) -> Result<Feed, Error> {
     match &config.source {
         SourceConfig::Auto => {
             warn!("source auto: this version opens no webcams yet, showing the test pattern");
-            open_pattern(
-                config,
-                None,
-                format!("test pattern {width}x{height} {rate}"),
-            )
+            open_pattern(config, None)
         }
-        SourceConfig::Pattern { bytes } => {
-            let padding = bytes.map_or_else(String::new, |n| format!(", {n} bytes a frame"));
-            let description = format!("test pattern {width}x{height} {rate}{padding}");
-            open_pattern(config, *bytes, description)
-        }
+        SourceConfig::Pattern { bytes } => open_pattern(config, *bytes),
         SourceConfig::File(path) => {
-            let source = file::open(path, config.interval)?;
-            Ok(Opened {
-                description: format!("{}: {} {rate}", path.display(), source.summary()),
-                source: Box::new(source),
-                encoder: Encoder::new(config.quality)?,
-            })
+            let (path, interval, rate) = (path.clone(), config.interval, rate(config));
+            let opener = move || {
+                let source = file::open(&path, interval)?;
+                Ok(Opened {
+                    description: format!("{}: {} {rate}", path.display(), source.summary()),
+                    source: Box::new(source),
+                    interval,
+                })
+            };
+            Feed::new(Box::new(opener), Encoder::new(config.quality)?, config)
         }
     }
 }
 
-fn open_pattern(
-    config: &ChannelConfig,
-    bytes: Option<usize>,
-    description: String,
-) -> Result<Opened, Error> {
-    let source = pattern::Pattern::new(config.size, config.interval);
+fn open_pattern(config: &ChannelConfig, bytes: Option<usize>) -> Result<Feed, Error> {
+    let (size, interval) = (config.size, config.interval);
     let encoder = match bytes {
         None => Encoder::new(config.quality)?,
-        Some(bytes) => Encoder::exact(config.quality, bytes, &source.sample())?,
+        Some(bytes) => {
+            let sample = pattern::Pattern::new(size, interval).sample();
+            Encoder::exact(config.quality, bytes, &sample)?
+        }
     };
-    Ok(Opened {
-        source: Box::new(source),
-        encoder,
-        description,
-    })
+    let padding = bytes.map_or_else(String::new, |n| format!(", {n} bytes a frame"));
+    let (width, height) = size;
+    let description = format!("test pattern {width}x{height} {}{padding}", rate(config));
+    let opener = move || {
+        Ok(Opened {
+            source: Box::new(pattern::Pattern::new(size, interval)),
+            description: description.clone(),
+            interval,
+        })
+    };
+    Feed::new(Box::new(opener), encoder, config)
+}
+
+fn rate(config: &ChannelConfig) -> String {
+    format!("at {:.4} fps", config.fps()).replace(".0000", "")
 }
 
 /// Starts the channel's capture thread. It ends, and closes the ring, on `shutdown`.
@@ -155,7 +219,7 @@ fn open_pattern(
 /// # Errors
 /// When the system gives no thread.
 pub fn spawn(
-    opened: Opened,
+    feed: Feed,
     channel: Arc<Channel>,
     budget: Budget,
     payloader: Payloader<impl Publish + 'static>,
@@ -163,66 +227,8 @@ pub fn spawn(
 ) -> std::io::Result<JoinHandle<()>> {
     let name = format!("capture-{}", channel.name);
     let shutdown = shutdown.clone();
-    let mut capture = Capture {
-        opened,
-        channel,
-        budget,
-        payloader,
-        next_seq: 0,
-    };
-    thread::Builder::new()
-        .name(name)
-        .spawn(move || capture.run(&shutdown))
-}
-
-struct Capture<P> {
-    opened: Opened,
-    channel: Arc<Channel>,
-    budget: Budget,
-    payloader: Payloader<P>,
-    next_seq: u64,
-}
-
-impl<P: Publish> Capture<P> {
-    fn run(&mut self, shutdown: &Shutdown) {
-        info!(source = %self.opened.description, "capturing");
-        let mut refused = 0;
-        while !shutdown.is_triggered() {
-            match self.opened.source.grab(GRAB_TIMEOUT) {
-                Ok(Some(captured)) => refused += u64::from(!self.pass_on(captured)),
-                Ok(None) => {}
-                Err(error) => {
-                    error!(%error, "source failed, the channel ends");
-                    break;
-                }
-            }
-            let damaged = self.opened.source.damaged() + refused;
-            self.channel
-                .counters
-                .damaged
-                .store(damaged, Ordering::Relaxed);
-        }
-        self.payloader.flush();
-    }
-
-    /// Encodes, numbers and publishes a picture; false if it could not be encoded.
-    fn pass_on(&mut self, captured: Captured) -> bool {
-        let identity = captured.identity.unwrap_or(Identity {
-            epoch: self.channel.epoch,
-            seq: self.next_seq,
-        });
-        // A picture that cannot be encoded leaves its gap: seq says what the camera saw.
-        self.next_seq = identity.seq + 1;
-        match self.opened.encoder.encode(captured, identity, &self.budget) {
-            Ok(frame) => {
-                self.channel.counters.frames.fetch_add(1, Ordering::Relaxed);
-                self.payloader.push(frame);
-                true
-            }
-            Err(error) => {
-                error!(seq = identity.seq, %error, "picture not encoded");
-                false
-            }
-        }
-    }
+    thread::Builder::new().name(name).spawn(move || {
+        let life = life::Life::new(feed, (channel, budget), payloader, SystemClock);
+        life.run(&shutdown);
+    })
 }

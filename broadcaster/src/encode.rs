@@ -187,6 +187,32 @@ const fn head(identity: Identity, at: Timestamp, format: Format, size: (u16, u16
     }
 }
 
+/// The pixels of a JPEG.
+///
+/// # Errors
+/// If it is damaged anywhere, or larger than is decoded.
+pub fn decode(jpeg: &[u8]) -> Result<Image, Error> {
+    let mut decompressor = Decompressor::new()?;
+    let header = decompressor.read_header(jpeg)?;
+    let (width, height) = (header.width, header.height);
+    let sides = (u16::try_from(width), u16::try_from(height));
+    let (Ok(columns), Ok(rows), true) = (sides.0, sides.1, width * height <= MAX_PIXELS) else {
+        return Err(Error::TooManyPixels { width, height });
+    };
+    let mut image = Image::filled(columns, rows, [0; 3]);
+    decompressor.decompress(
+        jpeg,
+        turbojpeg::Image {
+            pixels: &mut image.pixels[..],
+            width,
+            pitch: 3 * width,
+            height,
+            format: PixelFormat::RGB,
+        },
+    )?;
+    Ok(image)
+}
+
 /// Decodes a JPEG only to see whether it can be decoded.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
-use crate::capture::Opened;
+use crate::capture::Feed;
 use crate::channel::{Channel, Channels, Counters};
 use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
@@ -85,7 +85,7 @@ impl Error {
 pub struct Broadcaster {
     config: Config,
     /// What each channel shows, in the order of the configuration.
-    opened: Vec<Opened>,
+    feeds: Vec<Feed>,
     runtime: Runtime,
     http: TcpListener,
     tcp: TcpListener,
@@ -100,11 +100,11 @@ impl Broadcaster {
     /// A source that cannot work, or an address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, Error> {
         let descriptors = raise_descriptor_limit().saturating_sub(OWN_DESCRIPTORS);
-        let opened = config.channels.iter().enumerate().map(|(place, channel)| {
-            let opened = capture::open(channel);
-            opened.map_err(|error| config.place(error.into(), place))
+        let feeds = config.channels.iter().enumerate().map(|(place, channel)| {
+            let feed = capture::open(channel);
+            feed.map_err(|error| config.place(error.into(), place))
         });
-        let opened = opened.collect::<Result<_, _>>()?;
+        let feeds = feeds.collect::<Result<_, _>>()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("door")
@@ -117,7 +117,7 @@ impl Broadcaster {
         warn_if_open(&[&http, &tcp]);
         Ok(Self {
             config,
-            opened,
+            feeds,
             runtime,
             http,
             tcp,
@@ -147,8 +147,8 @@ impl Broadcaster {
         let (http, tcp) = (self.http_addr(), self.tcp_addr());
         let mut page = "/".to_owned();
         let mut summary = String::new();
-        for (channel, opened) in self.config.channels.iter().zip(&self.opened) {
-            let (name, source) = (&channel.name, &opened.description);
+        for (channel, feed) in self.config.channels.iter().zip(&self.feeds) {
+            let (name, source) = (&channel.name, feed.description());
             if !summary.is_empty() {
                 page = format!("/watch/{name}");
             }
@@ -167,10 +167,10 @@ impl Broadcaster {
     pub fn run(self, shutdown: &Shutdown) -> Result<(), Error> {
         let budget = Budget::new(self.config.memory_budget);
         // The other half is for viewers that hold frames the rings have let go of.
-        let share = budget.limit() / self.opened.len() as u64;
-        let starts = self.config.channels.iter().zip(self.opened);
+        let share = budget.limit() / self.feeds.len() as u64;
+        let starts = self.config.channels.iter().zip(self.feeds);
         let starts: Vec<_> = starts
-            .map(|(config, opened)| Start::new(config, opened, share))
+            .map(|(config, feed)| Start::new(config, feed, share))
             .collect();
         let channels = starts.iter().map(|start| start.channel.clone());
         let channels = Channels::new(channels.collect());
@@ -215,20 +215,20 @@ impl Broadcaster {
 /// A channel about to start: its ring is there, and nobody writes yet.
 struct Start {
     channel: Arc<Channel>,
-    opened: Opened,
+    feed: Feed,
     payloader: Payloader<ring::Publisher>,
 }
 
 impl Start {
     /// `share` is the channel's part of the memory budget: half of it for the ring, a quarter for
     /// the history, though both mostly hold the same frames.
-    fn new(config: &ChannelConfig, opened: Opened, share: u64) -> Self {
+    fn new(config: &ChannelConfig, feed: Feed, share: u64) -> Self {
         let (publisher, ring) = ring::bounded(config.ring_capacity, share / 2);
         let history = config.history.map(|span| History::new(span, share / 4));
         let channel = Channel {
             name: config.name.clone(),
             epoch: SystemClock.wall().as_nanos(),
-            format: opened.format(),
+            format: feed.format(),
             interval: config.interval,
             ring,
             history,
@@ -236,7 +236,7 @@ impl Start {
         };
         Self {
             channel: Arc::new(channel),
-            opened,
+            feed,
             payloader: Payloader::new(publisher, config.frames_per_payload),
         }
     }
@@ -245,10 +245,10 @@ impl Start {
     fn run(self, budget: &Budget, shutdown: &Shutdown) -> io::Result<JoinHandle<()>> {
         let Self {
             channel,
-            opened,
+            feed,
             payloader,
         } = self;
-        capture::spawn(opened, channel, budget.clone(), payloader, shutdown)
+        capture::spawn(feed, channel, budget.clone(), payloader, shutdown)
     }
 }
 

@@ -12,7 +12,7 @@ use common::{Clock, Image, SystemClock, Timestamp};
 use super::pace::Pace;
 use super::{Captured, Error, Picture, Source};
 
-mod text;
+pub(super) mod text;
 
 /// White, yellow, cyan, green, magenta, red, blue, black at three quarters: the classic order.
 const BARS: [[u8; 3]; 8] = [
@@ -99,7 +99,7 @@ impl Source for Pattern {
 }
 
 /// Date and time of day in UTC with milliseconds.
-fn clock_face(time: Timestamp) -> String {
+pub(super) fn clock_face(time: Timestamp) -> String {
     let since = Duration::from_nanos(time.as_nanos());
     let time = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since);
     time.to_string().replace('T', " ")

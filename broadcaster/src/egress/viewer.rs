@@ -213,7 +213,7 @@ impl Viewer {
         if let Some(payload) = sending
             .payload
             .as_ref()
-            .filter(|_| sending.progress.is_unbegun())
+            .filter(|payload| sending.progress.is_unbegun() && !is_placeholder(payload))
         {
             self.counters.ages.record(now.since(payload.published_at));
         }
@@ -376,6 +376,11 @@ fn goodbye(reason: &Reason) -> Message {
         retry_after: Duration::ZERO,
         text: reason.to_string(),
     })
+}
+
+/// A placeholder has no age: it stands for a frame that was sent before.
+fn is_placeholder(payload: &Payload) -> bool {
+    (payload.newest()).is_some_and(|frame| frame.head.is_placeholder())
 }
 
 #[cfg(test)]

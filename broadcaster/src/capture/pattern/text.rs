@@ -9,8 +9,8 @@ const GLYPH: usize = 8;
 const COLUMNS: usize = 30;
 
 /// Writes a line of ASCII text at the top left, `line` counted from 0. What does not fit is cut.
-pub(super) fn draw(image: &mut Image, line: usize, text: &str) {
-    let scale = (usize::from(image.width) / (COLUMNS * GLYPH)).max(1);
+pub(in crate::capture) fn draw(image: &mut Image, line: usize, text: &str) {
+    let scale = scale(image);
     let top = line * (GLYPH + 2) * scale;
     let width = (text.len() + 1) * GLYPH * scale;
     image.fill(0..width, top..top + (GLYPH + 2) * scale, [0; 3]);
@@ -21,6 +21,15 @@ pub(super) fn draw(image: &mut Image, line: usize, text: &str) {
         let left = (column * GLYPH + GLYPH / 2) * scale;
         draw_glyph(image, (left, top + scale), scale, *glyph);
     }
+}
+
+/// How many lines the picture has room for.
+pub(in crate::capture) fn rows(image: &Image) -> usize {
+    usize::from(image.height) / ((GLYPH + 2) * scale(image))
+}
+
+fn scale(image: &Image) -> usize {
+    (usize::from(image.width) / (COLUMNS * GLYPH)).max(1)
 }
 
 /// A glyph is eight rows of eight bits, the leftmost pixel lowest.

@@ -1,0 +1,657 @@
+//! The life of a channel's source: it comes, goes and comes back, and the channel stays.
+//!
+//! While pictures flow they are encoded, numbered and published. A source that reports an error or
+//! brings nothing for too long is gone: viewers get a placeholder at once and then every second,
+//! and the source is opened again, after waits that grow, until pictures flow. Opening happens on
+//! a thread of its own, one at a time, so a device that blocks stops neither the placeholder nor
+//! the end of the program. Frames are numbered on through all of it.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use common::{Budget, Clock, Frame, Identity, Monotonic, Shutdown};
+use tracing::{debug, error, info, warn};
+
+use super::placeholder::{self, Before};
+use super::watch::{Backoff, Watchdog};
+use super::{Captured, Error, Feed, Opened, Opener, Source};
+use crate::channel::Channel;
+use crate::encode::Encoder;
+use crate::fanout::{Payloader, Publish};
+
+/// How long a source may keep the capture thread before it looks whether to end.
+const GRAB_TIMEOUT: Duration = Duration::from_millis(100);
+/// The longest sleep between two looks at the time.
+const LONGEST_REST: Duration = Duration::from_millis(100);
+/// How often a placeholder is published.
+const REMINDER: Duration = Duration::from_secs(1);
+/// A source that held out this long has its short waits back when it goes.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// A channel's source with everything that happens to it. Lives on the capture thread.
+pub(super) struct Life<P, C> {
+    channel: Arc<Channel>,
+    budget: Budget,
+    payloader: Payloader<P>,
+    clock: C,
+    opener: Arc<Mutex<Opener>>,
+    encoder: Encoder,
+    /// Size of a placeholder before there is any picture.
+    size: (u16, u16),
+    state: State,
+    watchdog: Watchdog,
+    backoff: Backoff,
+    /// Set from the moment the source is gone until pictures flow again.
+    outage: Option<Outage>,
+    /// The newest real frame.
+    last: Option<Frame>,
+    /// Since when pictures have come; `None` while they do not.
+    flowing_since: Option<Monotonic>,
+    next_seq: u64,
+    /// Pictures that could not be used, but for those of the source that is open.
+    damaged: u64,
+}
+
+enum State {
+    Open(Box<dyn Source>),
+    Waiting { until: Monotonic },
+    Opening(Receiver<Result<Opened, Error>>),
+}
+
+struct Outage {
+    since: Monotonic,
+    placeholder: Option<Frame>,
+    shown_at: Monotonic,
+}
+
+impl<P: Publish, C: Clock> Life<P, C> {
+    /// Begins with what came of opening the source for the first time.
+    pub(super) fn new(
+        feed: Feed,
+        (channel, budget): (Arc<Channel>, Budget),
+        payloader: Payloader<P>,
+        clock: C,
+    ) -> Self {
+        let now = clock.monotonic();
+        let mut life = Self {
+            channel,
+            budget,
+            payloader,
+            clock,
+            opener: Arc::new(Mutex::new(feed.opener)),
+            encoder: feed.encoder,
+            size: feed.size,
+            state: State::Waiting { until: now },
+            watchdog: Watchdog::new(Duration::ZERO, now),
+            backoff: Backoff::default(),
+            outage: None,
+            last: None,
+            flowing_since: None,
+            next_seq: 0,
+            damaged: 0,
+        };
+        match feed.first {
+            Ok(opened) => {
+                info!(source = %opened.description, "capturing");
+                life.begin(opened);
+            }
+            Err(error) => life.lose(&error.to_string()),
+        }
+        life
+    }
+
+    /// Goes on until `shutdown`.
+    pub(super) fn run(mut self, shutdown: &Shutdown) {
+        while !shutdown.is_triggered() {
+            let rest = self.step();
+            if !rest.is_zero() && shutdown.wait(rest) {
+                break;
+            }
+        }
+        self.payloader.flush();
+    }
+
+    /// Does what there is to do now; returns how long nothing will be.
+    fn step(&mut self) -> Duration {
+        let mut rest = Duration::ZERO;
+        match &mut self.state {
+            State::Open(source) => {
+                let grabbed = source.grab(GRAB_TIMEOUT);
+                let damaged = self.damaged + source.damaged();
+                (self.channel.counters.damaged).store(damaged, Ordering::Relaxed);
+                self.take(grabbed);
+            }
+            State::Opening(result) => match result.recv_timeout(GRAB_TIMEOUT) {
+                Ok(Ok(opened)) => self.begin(opened),
+                Ok(Err(error)) => self.lose(&error.to_string()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.lose("opening it failed, see above"),
+            },
+            State::Waiting { until } => {
+                rest = until.since(self.clock.monotonic()).min(LONGEST_REST);
+                if rest.is_zero() {
+                    self.reopen();
+                }
+            }
+        }
+        self.remind();
+        rest
+    }
+
+    fn take(&mut self, grabbed: Result<Option<Captured>, Error>) {
+        match grabbed {
+            Ok(Some(captured)) => self.pass_on(captured),
+            Ok(None) => {
+                if self.watchdog.is_starved(self.clock.monotonic()) {
+                    self.starve();
+                }
+            }
+            Err(error) => self.lose(&error.to_string()),
+        }
+    }
+
+    /// Encodes, numbers and publishes a picture.
+    fn pass_on(&mut self, captured: Captured) {
+        let is_numbered = captured.identity.is_some();
+        let identity = captured.identity.unwrap_or(Identity {
+            epoch: self.channel.epoch,
+            seq: self.next_seq,
+        });
+        match self.encoder.encode(captured, identity, &self.budget) {
+            Ok(mut frame) if frame.head.is_placeholder() => {
+                if let Some(last) = self.last.as_ref().filter(|_| !is_numbered) {
+                    frame.head.identity = last.head.identity;
+                }
+                self.pass_on_outage(frame);
+            }
+            Ok(frame) => {
+                self.recover();
+                self.next_seq = identity.seq.saturating_add(1);
+                self.channel.counters.frames.fetch_add(1, Ordering::Relaxed);
+                self.last = Some(frame.clone());
+                self.payloader.push(frame);
+            }
+            Err(error) => {
+                error!(seq = identity.seq, %error, "picture not encoded");
+                // It leaves its gap: seq says what the camera saw.
+                self.next_seq = identity.seq.saturating_add(1);
+                self.damaged += 1;
+            }
+        }
+        self.watchdog.feed(self.clock.monotonic());
+    }
+
+    /// Whoever is relayed has lost its source: viewers here get the very placeholder.
+    fn pass_on_outage(&mut self, frame: Frame) {
+        if self.outage.is_none() {
+            warn!("the source sends a placeholder: its own source is gone");
+        }
+        let now = self.clock.monotonic();
+        let since = self.outage.as_ref().map_or(now, |outage| outage.since);
+        self.show(&frame);
+        self.outage = Some(Outage {
+            since,
+            placeholder: Some(frame),
+            shown_at: now,
+        });
+    }
+
+    /// A real picture is here.
+    fn recover(&mut self) {
+        let now = self.clock.monotonic();
+        self.flowing_since.get_or_insert(now);
+        if let Some(outage) = self.outage.take() {
+            let away_ms = now.since(outage.since).as_millis();
+            info!(away_ms, "pictures flow again");
+        }
+    }
+
+    /// The source is silent.
+    fn starve(&mut self) {
+        let reason = format!("no picture for {:?}", self.watchdog.patience());
+        match &self.state {
+            State::Open(source) if source.reconnects() => self.begin_outage(&reason),
+            _ => self.lose(&reason),
+        }
+    }
+
+    /// The source is gone: it is dropped, and opened again after a while.
+    fn lose(&mut self, reason: &str) {
+        self.begin_outage(reason);
+        let now = self.clock.monotonic();
+        let flowing_since = self.flowing_since.take();
+        if flowing_since.is_some_and(|since| now.since(since) >= STEADY) {
+            self.backoff = Backoff::default();
+        }
+        let until = now + self.backoff.next();
+        let gone = std::mem::replace(&mut self.state, State::Waiting { until });
+        if let State::Open(source) = gone {
+            self.damaged += source.damaged();
+        }
+    }
+
+    fn begin_outage(&mut self, reason: &str) {
+        if self.outage.is_some() {
+            debug!(reason, "source still away");
+            return;
+        }
+        warn!(
+            reason,
+            "no source, a placeholder is shown until there is one"
+        );
+        let before = Before {
+            last: self.last.as_ref(),
+            epoch: self.channel.epoch,
+            format: self.channel.format,
+            size: self.size,
+        };
+        let placeholder = placeholder::frame(&before, &mut self.encoder);
+        let placeholder = placeholder
+            .inspect_err(|error| error!(%error, "no placeholder"))
+            .ok();
+        if let Some(frame) = &placeholder {
+            self.show(frame);
+        }
+        let now = self.clock.monotonic();
+        self.outage = Some(Outage {
+            since: now,
+            placeholder,
+            shown_at: now,
+        });
+    }
+
+    /// Publishes the placeholder again when it is time.
+    fn remind(&mut self) {
+        let now = self.clock.monotonic();
+        let Some(outage) = &mut self.outage else {
+            return;
+        };
+        if now.since(outage.shown_at) < REMINDER {
+            return;
+        }
+        outage.shown_at = now;
+        if let Some(frame) = outage.placeholder.clone() {
+            self.show(&frame);
+        }
+    }
+
+    /// Publishes a placeholder by itself, without waiting for a payload to fill.
+    fn show(&mut self, placeholder: &Frame) {
+        self.payloader.flush();
+        self.payloader.push(placeholder.clone());
+        self.payloader.flush();
+    }
+
+    fn begin(&mut self, opened: Opened) {
+        debug!(source = %opened.description, "source open");
+        let now = self.clock.monotonic();
+        self.watchdog = Watchdog::new(opened.interval, now);
+        self.state = State::Open(opened.source);
+    }
+
+    fn reopen(&mut self) {
+        let (sender, result) = mpsc::sync_channel(1);
+        let opener = self.opener.clone();
+        let open = move || {
+            // Poisoned by a panic of an earlier try, which was told: the opener is still whole.
+            let mut opener = opener.lock().unwrap_or_else(PoisonError::into_inner);
+            // Nobody listens any more when the program ends.
+            let _ = sender.send(opener());
+        };
+        let name = format!("open-{}", self.channel.name);
+        match thread::Builder::new().name(name).spawn(open) {
+            Ok(_) => self.state = State::Opening(result),
+            Err(error) => self.lose(&format!("no thread to open it: {error}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::atomic::AtomicU64;
+
+    use common::{Format, Image, ManualClock, Payload, ring};
+
+    use crate::capture::{Picture, file};
+    use crate::channel::Counters;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// What one call of `grab` does.
+    enum Grab {
+        Picture,
+        Nothing(Duration),
+        Fail,
+    }
+
+    /// Does what the script says and moves the clock; then it brings nothing more.
+    struct Scripted {
+        script: VecDeque<Grab>,
+        clock: ManualClock,
+        reconnects: bool,
+    }
+
+    impl Source for Scripted {
+        fn grab(&mut self, timeout: Duration) -> Result<Option<Captured>, Error> {
+            match self.script.pop_front().unwrap_or(Grab::Nothing(timeout)) {
+                Grab::Picture => {
+                    self.clock.advance(33 * MS);
+                    Ok(Some(Captured {
+                        captured_at: self.clock.wall(),
+                        identity: None,
+                        picture: Picture::Raw(Image::filled(64, 48, [200; 3])),
+                    }))
+                }
+                Grab::Nothing(time) => {
+                    self.clock.advance(time);
+                    Ok(None)
+                }
+                Grab::Fail => Err(gone()),
+            }
+        }
+
+        fn damaged(&self) -> u64 {
+            1
+        }
+
+        fn reconnects(&self) -> bool {
+            self.reconnects
+        }
+    }
+
+    fn gone() -> Error {
+        file::Error::EmptyFolder {
+            path: "gone".into(),
+        }
+        .into()
+    }
+
+    #[derive(Clone, Default)]
+    struct Published(Arc<Mutex<Vec<Arc<Payload>>>>);
+
+    impl Publish for Published {
+        fn publish(&mut self, payload: Arc<Payload>) {
+            self.0.lock().unwrap().push(payload);
+        }
+    }
+
+    impl Published {
+        /// All frames so far: real ones as their seq, placeholders as the seq below zero.
+        fn seqs(&self) -> Vec<i64> {
+            let payloads = self.0.lock().unwrap();
+            let frames = payloads.iter().flat_map(|payload| &payload.frames);
+            let told = frames.map(|frame| {
+                let seq = i64::try_from(frame.head.identity.seq).unwrap();
+                if frame.head.is_placeholder() {
+                    -seq
+                } else {
+                    seq
+                }
+            });
+            told.collect()
+        }
+
+        fn placeholders(&self) -> usize {
+            let payloads = self.0.lock().unwrap();
+            let frames = payloads.iter().flat_map(|payload| &payload.frames);
+            frames.filter(|frame| frame.head.is_placeholder()).count()
+        }
+    }
+
+    struct Stage {
+        life: Life<Published, ManualClock>,
+        clock: ManualClock,
+        published: Published,
+        tries: Arc<AtomicU64>,
+    }
+
+    type Try = Result<Vec<Grab>, ()>;
+
+    /// A life whose source does at each opening what the next of `tries` says, then never opens.
+    fn stage(tries: Vec<Try>, reconnects: bool, per_payload: usize) -> Stage {
+        let clock = ManualClock::default();
+        clock.advance(Duration::from_secs(1_000));
+        let count = Arc::new(AtomicU64::new(0));
+        let mut tries = VecDeque::from(tries);
+        let (counted, source_clock) = (count.clone(), clock.clone());
+        let mut opener: Opener = Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let script = tries.pop_front().unwrap_or(Err(())).map_err(|()| gone())?;
+            Ok(Opened {
+                source: Box::new(Scripted {
+                    script: script.into(),
+                    clock: source_clock.clone(),
+                    reconnects,
+                }),
+                description: "scripted".to_owned(),
+                interval: 33 * MS,
+            })
+        });
+        let first = opener();
+        let feed = Feed {
+            opener,
+            first,
+            encoder: Encoder::new(80).unwrap(),
+            size: (320, 240),
+        };
+        let channel = Arc::new(Channel {
+            name: "main".to_owned(),
+            epoch: 7,
+            format: Format::Jpeg,
+            interval: 33 * MS,
+            ring: ring::new(2).1,
+            counters: Counters::default(),
+        });
+        let published = Published::default();
+        let payloader = Payloader::new(published.clone(), per_payload);
+        Stage {
+            life: Life::new(feed, (channel, Budget::new(0)), payloader, clock.clone()),
+            clock,
+            published,
+            tries: count,
+        }
+    }
+
+    impl Stage {
+        fn steps(&mut self, count: usize) {
+            for _ in 0..count {
+                let rest = self.life.step();
+                self.clock.advance(rest);
+            }
+        }
+
+        /// Steps until the source was tried `count` times and is not being opened.
+        fn until_tried(&mut self, count: u64) {
+            for _ in 0..100_000 {
+                if self.tries.load(Ordering::Relaxed) == count
+                    && !matches!(self.life.state, State::Opening(_))
+                {
+                    return;
+                }
+                self.steps(1);
+            }
+            panic!("not tried {count} times");
+        }
+
+        fn tries(&self) -> u64 {
+            self.tries.load(Ordering::Relaxed)
+        }
+
+        fn frames(&self) -> u64 {
+            self.life.channel.counters.frames.load(Ordering::Relaxed)
+        }
+    }
+
+    fn pictures(count: usize) -> Vec<Grab> {
+        (0..count).map(|_| Grab::Picture).collect()
+    }
+
+    fn pictures_and(count: usize, last: Grab) -> Vec<Grab> {
+        let mut script = pictures(count);
+        script.push(last);
+        script
+    }
+
+    #[test]
+    fn a_failed_source_is_replaced_at_once_by_a_placeholder_of_the_last_frame() {
+        let mut stage = stage(vec![Ok(pictures_and(3, Grab::Fail))], false, 1);
+        stage.steps(4);
+        assert_eq!(stage.published.seqs(), [0, 1, 2, -2]);
+        assert_eq!(stage.frames(), 3);
+        let payloads = stage.published.0.lock().unwrap();
+        let (last, placeholder) = (&payloads[2].frames[0], &payloads[3].frames[0]);
+        assert_eq!(last.head.captured_at, placeholder.head.captured_at);
+    }
+
+    #[test]
+    fn the_placeholder_comes_every_second_and_is_not_counted() {
+        let mut stage = stage(vec![Ok(pictures_and(1, Grab::Fail))], false, 1);
+        stage.steps(2);
+        let begun = stage.clock.monotonic();
+        while stage.clock.monotonic().since(begun) < 10 * REMINDER {
+            stage.steps(1);
+        }
+        let placeholders = stage.published.placeholders();
+        assert!((10..=11).contains(&placeholders), "{placeholders}");
+        assert_eq!(stage.frames(), 1);
+    }
+
+    #[test]
+    fn numbering_goes_on_when_pictures_flow_again() {
+        let tries = vec![Ok(pictures_and(2, Grab::Fail)), Err(()), Ok(pictures(3))];
+        let mut stage = stage(tries, false, 1);
+        stage.until_tried(3);
+        stage.steps(3);
+        let seqs = stage.published.seqs();
+        let real: Vec<_> = (0..5).filter(|seq| seqs.contains(seq)).collect();
+        assert_eq!(real, [0, 1, 2, 3, 4]);
+        assert_eq!(seqs[..3], [0, 1, -1]);
+        assert_eq!(seqs[seqs.len() - 3..], [2, 3, 4]);
+        assert!(stage.life.outage.is_none());
+    }
+
+    #[test]
+    fn silence_means_gone() {
+        let mut stage = stage(vec![Ok(pictures(5))], false, 1);
+        stage.steps(5 + 7);
+        assert_eq!(stage.published.placeholders(), 0);
+        stage.steps(1);
+        assert_eq!(stage.published.seqs().last(), Some(&-4));
+        assert!(matches!(stage.life.state, State::Waiting { .. }));
+    }
+
+    #[test]
+    fn a_source_that_reconnects_is_kept_through_silence() {
+        let mut script = pictures_and(2, Grab::Nothing(5_000 * MS));
+        script.extend(pictures(1));
+        let mut stage = stage(vec![Ok(script)], true, 1);
+        stage.steps(3);
+        assert_eq!(stage.published.seqs(), [0, 1, -1]);
+        stage.steps(1);
+        assert_eq!(stage.published.seqs(), [0, 1, -1, 2]);
+        assert_eq!(stage.tries(), 1);
+    }
+
+    #[test]
+    fn a_source_that_is_not_there_yet_begins_with_grey() {
+        let mut stage = stage(vec![Err(()), Ok(pictures(1))], false, 1);
+        {
+            let payloads = stage.published.0.lock().unwrap();
+            let head = payloads[0].frames[0].head;
+            assert!(head.is_placeholder());
+            assert_eq!((head.width, head.height), (320, 240));
+            assert_eq!(head.identity, Identity { epoch: 7, seq: 0 });
+        }
+        stage.until_tried(2);
+        stage.steps(1);
+        assert_eq!(stage.frames(), 1);
+        let payloads = stage.published.0.lock().unwrap();
+        let newest = payloads.last().unwrap().frames[0].head;
+        assert!(!newest.is_placeholder());
+        assert_eq!(newest.identity.seq, 0);
+    }
+
+    #[test]
+    fn tries_come_ever_more_slowly() {
+        let mut stage = stage(vec![Ok(pictures_and(1, Grab::Fail))], false, 1);
+        stage.steps(2);
+        let mut before = stage.clock.monotonic();
+        let mut waits = Vec::new();
+        for tried in 2..8 {
+            stage.until_tried(tried);
+            let now = stage.clock.monotonic();
+            waits.push(now.since(before).as_millis());
+            before = now;
+        }
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 10_000]);
+    }
+
+    #[test]
+    fn a_source_that_held_out_has_its_short_waits_back() {
+        let steady = 2 + 2_000 / 33;
+        let tries = vec![
+            Ok(pictures_and(1, Grab::Fail)),
+            Err(()),
+            Ok(pictures_and(1, Grab::Fail)),
+            Ok(pictures_and(steady, Grab::Fail)),
+        ];
+        let mut stage = stage(tries, false, 1);
+        let mut waits = Vec::new();
+        for tried in 2..6 {
+            while matches!(stage.life.state, State::Open(_)) {
+                stage.steps(1);
+            }
+            let before = stage.clock.monotonic();
+            stage.until_tried(tried);
+            let waited = stage.clock.monotonic().since(before);
+            waits.push(waited.as_millis());
+        }
+        assert_eq!(waits, [500, 1_000, 2_000, 500]);
+    }
+
+    #[test]
+    fn payloads_of_several_frames_do_not_delay_the_placeholder() {
+        let mut stage = stage(vec![Ok(pictures_and(3, Grab::Fail))], false, 5);
+        stage.steps(4);
+        let payloads = stage.published.0.lock().unwrap();
+        let shapes: Vec<_> = payloads
+            .iter()
+            .map(|payload| payload.frames.len())
+            .collect();
+        assert_eq!(shapes, [3, 1]);
+        assert!(payloads[1].frames[0].head.is_placeholder());
+    }
+
+    #[test]
+    fn damage_is_added_up_over_all_openings() {
+        let tries = vec![
+            Ok(pictures_and(1, Grab::Fail)),
+            Ok(pictures_and(1, Grab::Fail)),
+            Ok(pictures(1)),
+        ];
+        let mut stage = stage(tries, false, 1);
+        stage.until_tried(3);
+        stage.steps(1);
+        let damaged = &stage.life.channel.counters.damaged;
+        assert_eq!(damaged.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_placeholder_that_is_relayed_is_passed_on_and_not_counted() {
+        let mut stage = stage(vec![Ok(pictures(2))], true, 1);
+        stage.steps(1);
+        let mut relayed = stage.life.last.clone().unwrap();
+        relayed.head.flags = relayed.head.flags.with(common::Flags::PLACEHOLDER);
+        stage.life.pass_on_outage(relayed);
+        assert_eq!(stage.published.seqs(), [0, 0]);
+        assert_eq!(stage.published.placeholders(), 1);
+        assert_eq!(stage.frames(), 1);
+        stage.steps(1);
+        assert_eq!(stage.published.seqs(), [0, 0, 1]);
+    }
+}
