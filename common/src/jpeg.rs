@@ -7,8 +7,10 @@
 
 use crate::wire::{DecodeError, Fault};
 
+mod huffman;
 mod padding;
 
+pub use huffman::with_tables;
 pub use padding::pad;
 
 /// Start of image.
