@@ -38,6 +38,19 @@ impl Clock for SystemClock {
     }
 }
 
+#[cfg(target_os = "linux")]
+impl SystemClock {
+    /// Wall clock time of a moment on the kernel's monotonic clock, which drivers stamp their
+    /// pictures with. A moment that is still to come is now.
+    #[must_use]
+    pub fn wall_at(self, moment: Duration) -> Timestamp {
+        use rustix::time::{ClockId, clock_gettime};
+        let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        let age = whole_nanos(now.saturating_sub(moment));
+        Timestamp::from_nanos(self.wall().as_nanos().saturating_sub(age))
+    }
+}
+
 /// A clock that stands still until it is moved: for tests of rules about time.
 ///
 /// ```
@@ -86,5 +99,24 @@ mod tests {
         let later = SystemClock.monotonic();
         assert!(later >= earlier);
         assert!(SystemClock.wall() > Timestamp::from_nanos(1_600_000_000_000_000_000));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn moments_of_the_kernel_are_told_by_the_wall() {
+        use rustix::time::{ClockId, clock_gettime};
+        let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap();
+        let minute = Duration::from_secs(60);
+        let wall = SystemClock.wall();
+        let ago = wall.since(SystemClock.wall_at(now.saturating_sub(minute)));
+        let slack = Duration::from_secs(5);
+        assert!(
+            ago <= minute && ago > minute.saturating_sub(slack),
+            "{ago:?}"
+        );
+        assert!(
+            SystemClock.wall_at(now + minute) >= wall,
+            "the future is now"
+        );
     }
 }
