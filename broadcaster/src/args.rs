@@ -26,23 +26,33 @@ pub struct Args {
     #[arg(long)]
     pub print_config: bool,
 
-    /// Where frames come from: auto, pattern, pattern?bytes=N, a .mjpeg or .jpg file, or a folder
-    /// of JPEGs
+    /// Print all webcams with their formats, sizes, rates and controls, and end
+    #[arg(long)]
+    pub list: bool,
+
+    /// Where frames come from: auto, webcam, webcam:INDEX, webcam:NAME, pattern, pattern?bytes=N, a
+    /// .mjpeg or .jpg file, or a folder of JPEGs
     ///
-    /// auto takes the first webcam, else the test pattern, and says which. The test pattern shows
+    /// auto takes the first webcam, else the test pattern, and says which. A webcam is meant by its
+    /// number or a part of its name (see --list), or by its device node (webcam:/dev/video2). One
+    /// that is not there or is in use is tried until it is free. The test pattern shows
     /// its sequence number and capture time as digits and as a bar code; with ?bytes=N every frame
     /// has exactly N bytes. Files are read once and looped at --fps.
     // A password in the value must not show in --help.
     #[arg(long, value_name = "SRC", env = "FRAMECAST_SOURCE", hide_env_values = true, default_value = "auto", help_heading = CHANNEL)]
     pub source: String,
 
-    /// Size of the test pattern
+    /// Size of pictures; left out, a webcam's largest MJPEG up to 1280x720 at 25 fps or more
     #[arg(long, value_name = "WxH", env = "FRAMECAST_SIZE", default_value = "640x480", help_heading = CHANNEL)]
     pub size: String,
 
-    /// Frames a second, fractions allowed
+    /// Frames a second, fractions allowed; of a webcam's rates the nearest
     #[arg(long, value_name = "N", env = "FRAMECAST_FPS", default_value = "30", help_heading = CHANNEL)]
     pub fps: f64,
+
+    /// Set a webcam's control at each opening; several by commas or by repeating the flag
+    #[arg(long, value_name = "NAME=VALUE", env = "FRAMECAST_CONTROL", value_delimiter = ',', help_heading = CHANNEL)]
+    pub control: Vec<String>,
 
     /// JPEG quality of encoded pictures, 1 to 100
     #[arg(long, value_name = "Q", env = "FRAMECAST_QUALITY", default_value = "80", help_heading = CHANNEL)]
@@ -195,6 +205,8 @@ pub enum LogFormat {
 const EXAMPLES: &str = "\
 Examples:
   broadcaster                                   the first webcam, else the test pattern
+  broadcaster --list                            what cameras there are and what they can do
+  broadcaster --source webcam:logitech --size 1280x720 --control brightness=140
   broadcaster --source pattern --size 1280x720 --fps 60
   broadcaster --source footage.mjpeg --fps 25
   broadcaster --http 0.0.0.0:8080 --open        for everybody who can reach this machine

@@ -24,7 +24,9 @@ mod watch;
 pub mod file;
 pub mod pace;
 pub mod pattern;
+pub mod webcam;
 
+use webcam::device::Selector;
 
 /// Something that brings pictures.
 pub trait Source: Send {
@@ -62,6 +64,8 @@ pub struct Captured {
 pub enum Picture {
     /// Pixels.
     Raw(Image),
+    /// Luma and chroma, each for itself.
+    Planar(Planar),
     /// Already encoded; passed on as it is.
     Encoded {
         /// How to read the bytes.
@@ -75,12 +79,40 @@ pub enum Picture {
     },
 }
 
+/// A picture as JPEG has it inside: planes of luma, blue and red difference one behind the other,
+/// rows without padding, values in full range (JFIF).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planar {
+    /// Pixels in a row; even if the sampling makes pairs of them.
+    pub width: u16,
+    /// Rows; even if the sampling makes pairs of them.
+    pub height: u16,
+    /// What share of the chroma there is.
+    pub sampling: Sampling,
+    /// All planes.
+    pub data: Vec<u8>,
+}
+
+/// How much chroma there is for the luma.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// One pair of values for two pixels of a row (4:2:2).
+    Half,
+    /// One pair of values for two pixels of two rows (4:2:0).
+    Quarter,
+    /// None at all.
+    Grey,
+}
+
 /// Why a source cannot be opened or has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder that cannot be used.
     #[error(transparent)]
     File(#[from] file::Error),
+    /// A camera that gives no pictures.
+    #[error(transparent)]
+    Webcam(#[from] webcam::Error),
     /// The encoder does not take the settings.
     #[error(transparent)]
     Encode(#[from] encode::Error),
@@ -91,6 +123,7 @@ impl Error {
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {
+            Self::Webcam(error) => error.may_pass(),
             Self::File(_) | Self::Encode(_) => false,
         }
     }
@@ -165,13 +198,16 @@ impl Feed {
 /// begins with a placeholder.
 ///
 /// # Errors
-/// What can never become right: a file that cannot be read or holds no picture.
+/// What can never become right: a file that cannot be read or holds no picture, a size that the
+/// camera does not have.
 pub fn open(config: &ChannelConfig) -> Result<Feed, Error> {
     match &config.source {
-        SourceConfig::Auto => {
-            warn!("source auto: this version opens no webcams yet, showing the test pattern");
+        SourceConfig::Auto if webcam::devices().is_empty() => {
+            warn!("source auto: no webcam is plugged in, showing the test pattern");
             open_pattern(config, None)
         }
+        SourceConfig::Auto => open_webcam(config, Selector::First),
+        SourceConfig::Webcam(selector) => open_webcam(config, selector.clone()),
         SourceConfig::Pattern { bytes } => open_pattern(config, *bytes),
         SourceConfig::File(path) => {
             let (path, interval, rate) = (path.clone(), config.interval, rate(config));
@@ -186,6 +222,11 @@ pub fn open(config: &ChannelConfig) -> Result<Feed, Error> {
             Feed::new(Box::new(opener), Encoder::new(config.quality)?, config)
         }
     }
+}
+
+fn open_webcam(config: &ChannelConfig, selector: Selector) -> Result<Feed, Error> {
+    let opener = webcam::opener(selector, config.camera.clone());
+    Feed::new(opener, Encoder::new(config.quality)?, config)
 }
 
 fn open_pattern(config: &ChannelConfig, bytes: Option<usize>) -> Result<Feed, Error> {

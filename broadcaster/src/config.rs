@@ -8,11 +8,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::wire::MAX_CHANNEL;
 use common::{Frame, Payload};
 
 use crate::args::keys::{self, Typed};
 use crate::args::{Args, Driver, LogFormat};
+use crate::capture::webcam::Wish;
+use crate::capture::webcam::device::Selector;
 
 pub mod file;
 pub mod layers;
@@ -89,6 +90,8 @@ pub struct ChannelConfig {
     pub size: (u16, u16),
     /// Time between frames.
     pub interval: Duration,
+    /// What is asked of a webcam.
+    pub camera: Wish,
     /// JPEG quality, 1 to 100.
     pub quality: u8,
     /// Frames in a payload, 1 to 64.
@@ -111,6 +114,8 @@ pub enum SourceConfig {
     },
     /// A file of JPEGs, or a folder of such files.
     File(PathBuf),
+    /// A camera of this machine.
+    Webcam(Selector),
 }
 
 /// Why the arguments cannot be carried out. All of these are for the user to mend.
@@ -141,12 +146,13 @@ pub enum Error {
     },
     /// A file that is not there.
     #[error(
-        "--source {0}: no such file or folder; sources are auto, pattern[?bytes=N], \
+        "--source {0}: no such file or folder; sources are auto, \
+         webcam[:INDEX or :NAME], pattern[?bytes=N], \
          a .mjpeg or .jpg file, or a folder of JPEGs"
     )]
     NoSuchSource(String),
     /// A kind of source that belongs to the design but not to this version.
-    #[error("--source {0}: this version cannot do that yet; use auto, pattern, a file or a folder")]
+    #[error("--source {0}: it cannot do that yet; use auto, webcam, pattern, a file or a folder")]
     SourceNotYet(String),
     /// An address that others could reach, without saying so.
     #[error(
@@ -188,7 +194,7 @@ impl Config {
         let mut program = None;
         for said in &settings {
             let args = arguments(said)?;
-            let channel = ChannelConfig::from_args(&args);
+            let channel = ChannelConfig::from_args(&args, said);
             channels.push(channel.map_err(|error| placed(error, said))?);
             program.get_or_insert((args, said));
         }
@@ -287,9 +293,10 @@ impl DriverConfig {
 }
 
 impl ChannelConfig {
-    fn from_args(args: &Args) -> Result<Self, Error> {
+    /// A webcam is asked only for what was said: its own defaults are better than ours.
+    fn from_args(args: &Args, said: &Settings) -> Result<Self, Error> {
         let name = args.channel.clone();
-        if !is_channel_name(&name) {
+        if !units::is_channel_name(&name) {
             let right = "a name of a-z, 0-9, _ and -, beginning with a letter or digit, at most 64";
             return Err(wrong("--channel", name, right));
         }
@@ -308,11 +315,18 @@ impl ChannelConfig {
         )?;
         let ring_capacity = args.ring_capacity;
         within("--ring-capacity", ring_capacity, 2, MAX_RING)?;
+        let size = parse_size(&args.size)?;
+        let controls = args.control.iter().map(|text| parse_control(text));
         Ok(Self {
             name,
             source: SourceConfig::parse(&args.source)?,
-            size: parse_size(&args.size)?,
+            size,
             interval: Duration::from_secs_f64(1.0 / fps),
+            camera: Wish {
+                size: said.contains_key("size").then_some(size),
+                fps: said.contains_key("fps").then_some(fps),
+                controls: controls.collect::<Result<_, _>>()?,
+            },
             quality,
             frames_per_payload,
             ring_capacity,
@@ -335,6 +349,13 @@ impl SourceConfig {
             "pattern" => Ok(Self::Pattern {
                 bytes: parse_pattern_query(text, query)?,
             }),
+            _ if text == "webcam" || text.starts_with("webcam:") => {
+                let selector = text.strip_prefix("webcam").and_then(Selector::parse);
+                let right = "webcam, webcam:INDEX, webcam:NAME or webcam:/dev/videoN";
+                Ok(Self::Webcam(
+                    selector.ok_or_else(|| wrong("--source", text, right))?,
+                ))
+            }
             _ if Path::new(text).exists() => Ok(Self::File(text.into())),
             _ if is_future_source(text) => Err(Error::SourceNotYet(text.to_owned())),
             _ => Err(Error::NoSuchSource(text.to_owned())),
@@ -344,7 +365,7 @@ impl SourceConfig {
 
 fn is_future_source(text: &str) -> bool {
     let kind = text.split([':', '?']).next().unwrap_or_default();
-    matches!(kind, "webcam" | "http" | "tcp" | "amqp" | "amqps")
+    matches!(kind, "http" | "tcp" | "amqp" | "amqps")
 }
 
 fn parse_pattern_query(text: &str, query: &str) -> Result<Option<usize>, Error> {
@@ -361,20 +382,16 @@ fn parse_pattern_query(text: &str, query: &str) -> Result<Option<usize>, Error> 
     }
 }
 
+fn parse_control(text: &str) -> Result<(String, String), Error> {
+    let right = "NAME=VALUE such as brightness=128; --list shows what there is";
+    units::parse_pair(text).ok_or_else(|| wrong("--control", text, right))
+}
+
 fn parse_size(text: &str) -> Result<(u16, u16), Error> {
-    let sides = text.split_once(['x', 'X']);
-    let parsed = sides.and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    match parsed {
-        Some((width, height))
-            if (1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height) =>
-        {
-            Ok((width, height))
-        }
-        _ => {
-            let right = format!("WIDTHxHEIGHT such as 1280x720, each from 1 to {MAX_SIDE}");
-            Err(wrong("--size", text, right))
-        }
-    }
+    units::parse_size(text, MAX_SIDE).ok_or_else(|| {
+        let right = format!("WIDTHxHEIGHT such as 1280x720, each from 1 to {MAX_SIDE}");
+        wrong("--size", text, right)
+    })
 }
 
 fn within(what: &'static str, value: usize, least: usize, most: usize) -> Result<(), Error> {
@@ -383,16 +400,6 @@ fn within(what: &'static str, value: usize, least: usize, most: usize) -> Result
     } else {
         Err(wrong(what, value, format!("from {least} to {most}")))
     }
-}
-
-fn is_channel_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let begins_well = name.bytes().next().is_some_and(is_plain);
-    begins_well
-        && name.len() <= MAX_CHANNEL
-        && name
-            .bytes()
-            .all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -454,7 +461,10 @@ mod tests {
             ("--frames-per-payload 65", "from 1 to 64"),
             ("--ring-capacity 1", "from 2 to 65536"),
             ("--source nowhere.mjpeg", "no such file or folder"),
-            ("--source webcam:0", "cannot do that yet"),
+            ("--source http://cam/", "cannot do that yet"),
+            ("--source webcam:", "webcam:INDEX, webcam:NAME"),
+            ("--control brightness", "NAME=VALUE such as brightness=128"),
+            ("--control =3", "NAME=VALUE such as brightness=128"),
             ("--source pattern?bytes=0", "pattern?bytes=N with N from 1"),
             ("--source pattern?size=9", "pattern?bytes=N with N from 1"),
             ("--http 0.0.0.0:80", "add --open"),
@@ -592,5 +602,24 @@ mod tests {
     fn the_open_flag_opens() {
         assert!(config("--http 0.0.0.0:80 --open").is_ok());
         assert!(config("--http [::1]:80").is_ok());
+    }
+
+    #[test]
+    fn cameras_are_asked_only_for_what_was_said() {
+        assert_eq!(config("").unwrap().channels[0].camera, Wish::default());
+        let line = "--source webcam:2 --size 320x240 --control a=1,b=2 --control c=3";
+        let channel = config(line).unwrap().channels.remove(0);
+        assert_eq!(channel.source, SourceConfig::Webcam(Selector::Index(2)));
+        let camera = channel.camera;
+        assert_eq!((camera.size, camera.fps), (Some((320, 240)), None));
+        let controls = camera.controls.iter();
+        let controls: Vec<_> = controls
+            .map(|(name, value)| format!("{name}{value}"))
+            .collect();
+        assert_eq!(controls, ["a1", "b2", "c3"]);
+        let text = "[[channel]]\nfps = 5\ncontrol = ['a=1', 'b=2']";
+        let camera = beside(text, "").unwrap().channels.remove(0).camera;
+        assert_eq!((camera.size, camera.fps), (None, Some(5.0)));
+        assert_eq!(camera.controls.len(), 2);
     }
 }

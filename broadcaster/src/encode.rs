@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::{Budget, Flags, Format, Frame, Head, Identity, Image, Timestamp, jpeg};
 use turbojpeg::{Compressor, Decompressor, PixelFormat, ScalingFactor, Subsamp};
 
-use crate::capture::{Captured, Picture};
+use crate::capture::{Captured, Picture, Planar, Sampling};
 
 /// Pictures above this are not decoded, so that a forged head cannot ask for all memory.
 const MAX_PIXELS: usize = 100_000_000;
@@ -68,7 +68,6 @@ impl Encoder {
     /// If the JPEG library refuses.
     pub fn new(quality: u8) -> Result<Self, Error> {
         let mut compressor = Compressor::new()?;
-        compressor.set_subsamp(Subsamp::Sub2x2)?;
         compressor.set_quality(quality.into())?;
         Ok(Self {
             compressor,
@@ -126,6 +125,11 @@ impl Encoder {
                 let size = (image.width, image.height);
                 (head(identity, at, Format::Jpeg, size), jpeg)
             }
+            (Picture::Planar(planar), _) => {
+                let size = (planar.width, planar.height);
+                let jpeg = self.planar_jpeg(&planar)?.into();
+                (head(identity, at, Format::Jpeg, size), jpeg)
+            }
             (
                 Picture::Encoded {
                     format,
@@ -155,7 +159,28 @@ impl Encoder {
             height: image.height.into(),
             format: PixelFormat::RGB,
         };
+        // A planar picture may have set another one.
+        self.compressor.set_subsamp(Subsamp::Sub2x2)?;
         Ok(self.compressor.compress_to_vec(view)?)
+    }
+
+    /// The planes as JPEG, without any change of colours.
+    ///
+    /// # Errors
+    /// If the JPEG library refuses.
+    pub fn planar_jpeg(&mut self, planar: &Planar) -> Result<Vec<u8>, Error> {
+        let view = turbojpeg::YuvImage {
+            pixels: &planar.data[..],
+            width: planar.width.into(),
+            align: 1,
+            height: planar.height.into(),
+            subsamp: match planar.sampling {
+                Sampling::Half => Subsamp::Sub2x1,
+                Sampling::Quarter => Subsamp::Sub2x2,
+                Sampling::Grey => Subsamp::Gray,
+            },
+        };
+        Ok(self.compressor.compress_yuv_to_vec(view)?)
     }
 
     /// Lowers the quality, for good, until the picture fits; then pads it.

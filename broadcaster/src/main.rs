@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use broadcaster::args::keys::Typed;
+use broadcaster::capture::webcam::list;
 use broadcaster::config::{Config, print};
 use broadcaster::{Broadcaster, Error};
 use common::Shutdown;
@@ -22,6 +23,10 @@ fn main() -> ExitCode {
 }
 
 fn start(typed: Typed) -> Result<(), Error> {
+    if typed.list {
+        say(&list::cameras());
+        return Ok(());
+    }
     let prints_config = typed.print_config;
     let config = Config::load(typed)?;
     log::init(&config)?;

@@ -31,6 +31,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ static struct {
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
 static int (*real_ioctl)(int, unsigned long, ...);
+static long (*real_syscall)(long, ...);
 static void *(*real_mmap)(void *, size_t, int, int, int, off_t);
 static int (*real_munmap)(void *, size_t);
 
@@ -69,6 +71,7 @@ static void find_libc(void)
 	real_open = dlsym(RTLD_NEXT, "open");
 	real_close = dlsym(RTLD_NEXT, "close");
 	real_ioctl = dlsym(RTLD_NEXT, "ioctl");
+	real_syscall = dlsym(RTLD_NEXT, "syscall");
 	real_mmap = dlsym(RTLD_NEXT, "mmap");
 	real_munmap = dlsym(RTLD_NEXT, "munmap");
 }
@@ -417,6 +420,21 @@ int ioctl(int descriptor, unsigned long request, ...)
 	if (!is_ours(descriptor))
 		return real_ioctl(descriptor, request, argument);
 	return answer_request(descriptor, request, argument);
+}
+
+/* The v4l crate calls the kernel without libc's ioctl in between. */
+long syscall(long number, ...)
+{
+	long word[6];
+	va_list rest;
+	va_start(rest, number);
+	for (int i = 0; i < 6; i++)
+		word[i] = va_arg(rest, long);
+	va_end(rest);
+	find_libc();
+	if (number == SYS_ioctl && is_ours((int)word[0]))
+		return answer_request((int)word[0], word[1], (void *)word[2]);
+	return real_syscall(number, word[0], word[1], word[2], word[3], word[4], word[5]);
 }
 
 void *mmap(void *at, size_t length, int protection, int flags, int descriptor, off_t offset)

@@ -20,6 +20,8 @@ pub struct Typed {
     pub config: Option<PathBuf>,
     /// Whether only to print what is in force.
     pub print_config: bool,
+    /// Whether only to print what cameras there are.
+    pub list: bool,
     /// All that was said, also by flags that are no keys.
     pub settings: Settings,
 }
@@ -46,6 +48,7 @@ impl Typed {
         Ok(Self {
             config: args.config,
             print_config: args.print_config,
+            list: args.list,
             settings: command.get_arguments().filter_map(said).collect(),
         })
     }

@@ -1,6 +1,8 @@
-//! Quantities as people and viewers type them.
+//! Quantities and names as people and viewers type them.
 
 use std::time::Duration;
+
+use common::wire::MAX_CHANNEL;
 
 /// Longest duration that is read. Far longer ones can add up to more seconds than a [`Duration`]
 /// holds, and humantime 2.4 panics at the edge.
@@ -35,6 +37,32 @@ pub(super) fn parse_bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// `1280x720`, each side from 1 to `most`.
+pub(super) fn parse_size(text: &str, most: u16) -> Option<(u16, u16)> {
+    let (width, height) = text.split_once(['x', 'X'])?;
+    let size = (width.parse().ok()?, height.parse().ok()?);
+    let sides = 1..=most;
+    (sides.contains(&size.0) && sides.contains(&size.1)).then_some(size)
+}
+
+/// `name=value`, neither of them empty.
+pub(super) fn parse_pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    let pair = (name.trim().to_owned(), value.trim().to_owned());
+    (!pair.0.is_empty() && !pair.1.is_empty()).then_some(pair)
+}
+
+/// `[a-z0-9][a-z0-9_-]{0,63}`.
+pub(super) fn is_channel_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let begins_well = name.bytes().next().is_some_and(is_plain);
+    begins_well
+        && name.len() <= MAX_CHANNEL
+        && name
+            .bytes()
+            .all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'))
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ fn sample(key: &Key) -> String {
         (_, Kind::Switch) => "true".to_owned(),
         (Some(default), _) => default.clone(),
         (None, Kind::Whole | Kind::Number) => "3".to_owned(),
-        (None, Kind::Text | Kind::Texts) => "https://example.org".to_owned(),
+        (None, Kind::Text) => "https://example.org".to_owned(),
+        (None, Kind::Texts) => "brightness=3".to_owned(),
     }
 }
 

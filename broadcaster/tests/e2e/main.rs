@@ -11,4 +11,5 @@ mod stage;
 mod stills;
 mod storm;
 mod viewers;
+mod webcam;
 mod wire_page;

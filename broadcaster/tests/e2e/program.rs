@@ -28,7 +28,7 @@ pub(crate) fn complaint(line: &str) -> (String, Option<i32>) {
     (text, output.status.code())
 }
 
-fn start(command: &mut Command) -> (Running, Vec<String>) {
+pub(crate) fn start(command: &mut Command) -> (Running, Vec<String>) {
     start_and_read(command, 4)
 }
 
@@ -116,7 +116,7 @@ fn what_can_never_become_right_exits_2_with_one_line() {
         ),
         (
             "--source rtsp://camera".to_owned(),
-            "sources are auto, pattern",
+            "sources are auto, webcam",
         ),
         ("--size 12".to_owned(), "such as 1280x720"),
         ("--http 0.0.0.0:0".to_owned(), "add --open"),

@@ -1,0 +1,422 @@
+//! A camera plugged into this machine.
+//!
+//! It is found by number or name, asked for a mode ([`mode`]), and streams on a thread of its own.
+//! Its MJPEG is passed on as it is, once it is known to be whole; other formats are encoded. After
+//! an unplug the same camera is found again wherever it comes back ([`device`]).
+
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::wire::DecodeError;
+use common::{Format, jpeg};
+use tracing::{debug, warn};
+
+use self::camera::{Order, Running, Shot, Terms};
+use self::control::Control;
+use self::device::{Device, Selector};
+use self::mode::{Choice, Mode, Pixels};
+use super::{Captured, Opened, Opener, Picture, Source};
+
+mod camera;
+pub mod control;
+pub mod device;
+pub mod list;
+pub mod mode;
+mod raw;
+
+#[cfg(not(target_os = "linux"))]
+mod native;
+#[cfg(target_os = "linux")]
+mod v4l2;
+
+#[cfg(not(target_os = "linux"))]
+use self::native as system;
+#[cfg(target_os = "linux")]
+use self::v4l2 as system;
+
+/// What is asked of a camera; what is not asked is chosen.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Wish {
+    /// Width and height.
+    pub size: Option<(u16, u16)>,
+    /// Pictures a second.
+    pub fps: Option<f64>,
+    /// Controls to set at each opening: name and value.
+    pub controls: Vec<(String, String)>,
+}
+
+/// What a camera can do.
+#[derive(Debug, Clone)]
+pub struct Abilities {
+    /// Modes that can be used.
+    pub modes: Vec<Mode>,
+    /// Formats that cannot.
+    pub unused: Vec<String>,
+    /// What can be set.
+    pub controls: Vec<Control>,
+}
+
+/// Why there is no picture from a camera.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not plugged in.
+    #[error("{selector}: no such camera; there is: {there}")]
+    Absent {
+        /// What was asked for.
+        selector: Selector,
+        /// All cameras there are.
+        there: String,
+    },
+    /// A name that does not say which.
+    #[error("webcam:{name}: several cameras have that in their names: {fitting}")]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// All that fit.
+        fitting: String,
+    },
+    /// None of its formats can be read.
+    #[error("{device}: none of its formats can be used ({formats})")]
+    NoFormat {
+        /// The camera.
+        device: String,
+        /// What it has.
+        formats: String,
+    },
+    /// It has other sizes.
+    #[error("{device}: no size {width}x{height}; there is:\n  {modes}", width = size.0, height = size.1)]
+    NoSize {
+        /// The camera.
+        device: String,
+        /// What was asked for.
+        size: (u16, u16),
+        /// What it has.
+        modes: String,
+    },
+    /// It has other controls.
+    #[error("{device}: no control {name}; there is:\n  {there}")]
+    NoSuchControl {
+        /// The camera.
+        device: String,
+        /// What was asked for.
+        name: String,
+        /// What it has.
+        there: String,
+    },
+    /// The control takes other values.
+    #[error("{device}: {value:?} cannot be set; {control}")]
+    ControlValue {
+        /// The camera.
+        device: String,
+        /// The control, with what it takes.
+        control: String,
+        /// What was asked for.
+        value: String,
+    },
+    /// The system or the camera refuses.
+    #[error("{device} {what}: {error}")]
+    Device {
+        /// The camera.
+        device: String,
+        /// What does not work.
+        what: &'static str,
+        /// What the system says.
+        error: String,
+    },
+}
+
+impl Error {
+    /// Whether trying again later may help.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Absent { .. } | Self::Device { .. })
+    }
+}
+
+/// All cameras that are plugged in, by number.
+#[must_use]
+pub fn devices() -> Vec<Device> {
+    system::devices()
+}
+
+/// Opens the camera that is meant, again and again.
+#[must_use]
+pub fn opener(selector: Selector, wish: Wish) -> Opener {
+    let mut door = Door {
+        selector,
+        wish,
+        known: None,
+        thread: None,
+    };
+    Box::new(move || door.open().map_err(super::Error::from))
+}
+
+/// What is remembered of a camera from one opening to the next.
+struct Door {
+    selector: Selector,
+    wish: Wish,
+    known: Option<Device>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    fn open(&mut self) -> Result<Opened, Error> {
+        // A camera that still blocks is not opened a second time: this waits until it is done.
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+        let device = self.find()?;
+        let (choice, settings) = {
+            let abilities = system::abilities(&device, self.wish.size)?;
+            let settings = control::resolve(
+                &device.to_string(),
+                &self.wish.controls,
+                &abilities.controls,
+            )?;
+            (self.choose(&device, &abilities)?, settings)
+        };
+        let order = Order {
+            device: device.clone(),
+            choice,
+            settings,
+        };
+        let (camera, terms) = Running::start(order, &mut self.thread)?;
+        let opened = opened(
+            &device,
+            self.description(&device, &choice, &terms),
+            (camera, choice, terms),
+        );
+        self.known = Some(device);
+        Ok(opened)
+    }
+
+    fn find(&self) -> Result<Device, Error> {
+        match &self.selector {
+            // A path says for ever which camera is meant, and may be a link to its node.
+            Selector::Path(path) => system::at(Path::new(path)).ok_or_else(|| Error::Absent {
+                selector: self.selector.clone(),
+                there: device::listed(&system::devices()),
+            }),
+            _ => device::find(&system::devices(), &self.selector, self.known.as_ref()),
+        }
+    }
+
+    fn choose(&self, device: &Device, abilities: &Abilities) -> Result<Choice, Error> {
+        let Wish { size, fps, .. } = self.wish;
+        if abilities.modes.is_empty() {
+            return Err(Error::NoFormat {
+                device: device.to_string(),
+                formats: abilities.unused.join(", "),
+            });
+        }
+        mode::choose(&abilities.modes, size, fps).ok_or_else(|| {
+            let modes = abilities.modes.iter().map(Mode::to_string);
+            Error::NoSize {
+                device: device.to_string(),
+                size: size.unwrap_or_default(),
+                modes: modes.collect::<Vec<_>>().join("\n  "),
+            }
+        })
+    }
+
+    fn description(&self, device: &Device, choice: &Choice, terms: &Terms) -> String {
+        let Choice { pixels, size, rate } = choice;
+        let (width, height) = size;
+        let rate = terms.rate.or(*rate);
+        let rate = rate.map_or_else(String::new, |rate| format!(" at {rate} fps"));
+        let is_chosen = self.wish.size.is_none() && self.wish.fps.is_none();
+        let chosen = if is_chosen { ", chosen by default" } else { "" };
+        format!("webcam {device}: {pixels} {width}x{height}{rate}{chosen}")
+    }
+}
+
+fn opened(
+    device: &Device,
+    description: String,
+    (camera, choice, terms): (Running, Choice, Terms),
+) -> Opened {
+    let interval = terms.rate.or(choice.rate);
+    Opened {
+        description,
+        interval: interval.map_or(Duration::ZERO, mode::Rate::interval),
+        source: Box::new(Webcam {
+            name: device.to_string(),
+            camera,
+            choice,
+            terms,
+            damaged: 0,
+        }),
+    }
+}
+
+/// A camera that streams.
+struct Webcam {
+    name: String,
+    camera: Running,
+    choice: Choice,
+    terms: Terms,
+    damaged: u64,
+}
+
+impl Source for Webcam {
+    fn grab(&mut self, timeout: Duration) -> Result<Option<Captured>, super::Error> {
+        let shot = self.camera.next(timeout).map_err(|error| Error::Device {
+            device: self.name.clone(),
+            what: "has failed",
+            error,
+        })?;
+        let Some(Shot { captured_at, data }) = shot else {
+            return Ok(None);
+        };
+        let Choice { pixels, size, .. } = self.choice;
+        let picture = if pixels == Pixels::Mjpeg {
+            checked(&data, size)
+        } else {
+            raw::picture(pixels, size, self.terms.range, &data)
+                .ok_or_else(|| format!("{} bytes are too few", data.len()))
+        };
+        match picture {
+            Ok(picture) => Ok(Some(Captured {
+                captured_at,
+                identity: None,
+                picture,
+            })),
+            Err(reason) => {
+                self.count_damage(&reason);
+                Ok(None)
+            }
+        }
+    }
+
+    fn damaged(&self) -> u64 {
+        self.damaged + self.camera.lost()
+    }
+}
+
+impl Webcam {
+    /// The first damage is worth a line, the rest is counted.
+    fn count_damage(&mut self, reason: &str) {
+        if self.damaged == 0 {
+            warn!(camera = %self.name, reason, "damaged picture left out; more of them are only counted");
+        } else {
+            debug!(camera = %self.name, reason, "damaged picture left out");
+        }
+        self.damaged += 1;
+    }
+}
+
+/// A camera's JPEG up to its own end, with the Huffman tables that some leave out. A picture of
+/// another size than was set is one that stale bytes completed.
+fn checked(data: &Bytes, size: (u16, u16)) -> Result<Picture, String> {
+    let found = jpeg::scan(data).map_err(|error| match error {
+        DecodeError::Incomplete { .. } => "cut off at the end".to_owned(),
+        DecodeError::Invalid { .. } => error.to_string(),
+    })?;
+    let (width, height) = (found.width, found.height);
+    if (width, height) != size {
+        return Err(format!(
+            "{width}x{height} pixels instead of {}x{}",
+            size.0, size.1
+        ));
+    }
+    let own = data.slice(..found.length);
+    Ok(Picture::Encoded {
+        format: Format::Jpeg,
+        width,
+        height,
+        data: jpeg::with_tables(&own).map_or(own, Bytes::from),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{self, Encoder};
+    use common::Image;
+
+    fn picture() -> Bytes {
+        let mut image = Image::filled(64, 48, [200, 100, 50]);
+        image.fill(10..30, 10..30, [0, 0, 255]);
+        Encoder::new(80).unwrap().jpeg(&image).unwrap().into()
+    }
+
+    /// The segments of a picture up to its first scan: marker and where each stands.
+    fn segments(jpeg: &[u8]) -> Vec<(u8, std::ops::Range<usize>)> {
+        let mut at = 2;
+        let mut segments = Vec::new();
+        while jpeg[at + 1] != 0xda {
+            let length = usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+            segments.push((jpeg[at + 1], at..at + 2 + length));
+            at += 2 + length;
+        }
+        segments
+    }
+
+    /// All Huffman tables of a picture, sorted.
+    fn tables(jpeg: &[u8]) -> Vec<Vec<u8>> {
+        let huffman = segments(jpeg)
+            .into_iter()
+            .filter(|(marker, _)| *marker == 0xc4);
+        let mut tables = Vec::new();
+        for (_, place) in huffman {
+            let mut rest = &jpeg[place.start + 4..place.end];
+            while !rest.is_empty() {
+                let codes: usize = rest[1..17].iter().map(|&count| usize::from(count)).sum();
+                let (table, tail) = rest.split_at(17 + codes);
+                tables.push(table.to_vec());
+                rest = tail;
+            }
+        }
+        tables.sort();
+        tables
+    }
+
+    fn without_tables(jpeg: &[u8]) -> Vec<u8> {
+        let mut bare = jpeg.to_vec();
+        for (marker, place) in segments(jpeg).into_iter().rev() {
+            if marker == 0xc4 {
+                bare.drain(place);
+            }
+        }
+        bare
+    }
+
+    fn data(picture: Picture) -> Bytes {
+        match picture {
+            Picture::Encoded { data, .. } => data,
+            _ => panic!("not encoded"),
+        }
+    }
+
+    #[test]
+    fn tables_that_a_camera_left_out_are_put_in() {
+        let whole = picture();
+        assert_eq!(tables(&whole).len(), 4);
+        let bare = without_tables(&whole);
+        assert_eq!(tables(&bare).len(), 0);
+        let mended = data(checked(&bare.into(), (64, 48)).unwrap());
+        assert_eq!(tables(&mended), tables(&whole));
+        let pixels = |jpeg: &[u8]| encode::decode(jpeg).unwrap().pixels;
+        assert_eq!(pixels(&mended), pixels(&whole));
+    }
+
+    #[test]
+    fn a_whole_picture_is_passed_on_without_what_is_stale_behind_it() {
+        let whole = picture();
+        let stale = Bytes::from([&whole[..], &whole[100..]].concat());
+        let passed_on = data(checked(&stale, (64, 48)).unwrap());
+        assert_eq!(passed_on, whole);
+        assert_eq!(passed_on.as_ptr(), stale.as_ptr(), "copied");
+    }
+
+    #[test]
+    fn a_cut_or_foreign_picture_is_not_passed_on() {
+        let whole = picture();
+        let cut = whole.slice(..whole.len() - 40);
+        assert!(checked(&cut, (64, 48)).is_err());
+        let foreign = checked(&whole, (640, 480)).unwrap_err();
+        assert_eq!(foreign, "64x48 pixels instead of 640x480");
+    }
+}

@@ -1,0 +1,184 @@
+//! A camera that comes and goes, played by `scripts/fakecam`: a library put before libc that
+//! answers for a device node.
+#![cfg(target_os = "linux")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use common::Head;
+use common::wire::tcp::Message;
+use tempfile::TempDir;
+
+use crate::program::{command, signal, start};
+use crate::stage::{Native, PATIENCE, Running, says};
+
+/// Frames that the camera gives before it is pulled out.
+const FRAMES: usize = 40;
+
+/// A made camera: its library and its node.
+struct Fake {
+    folder: TempDir,
+}
+
+impl Fake {
+    fn build() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/fakecam/fakecam.c");
+        let built = Command::new("cc")
+            .args(["-O2", "-shared", "-fPIC", "-o"])
+            .arg(folder.path().join("fakecam.so"))
+            .arg(&source)
+            .arg("-ldl")
+            .status();
+        assert!(
+            built.unwrap().success(),
+            "{} is not built",
+            source.display()
+        );
+        Self { folder }
+    }
+
+    fn node(&self) -> PathBuf {
+        self.folder.path().join("video0")
+    }
+
+    fn plug(&self) {
+        std::fs::write(self.node(), "").unwrap();
+    }
+
+    /// The broadcaster with this camera as its source.
+    fn broadcaster(&self, line: &str) -> Command {
+        let line = format!(
+            "--source webcam:{} --http 127.0.0.1:0 --tcp 127.0.0.1:0 {line}",
+            self.node().display()
+        );
+        let mut command = command(&line);
+        let footage = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/footage.mjpeg");
+        command
+            .env("LD_PRELOAD", self.folder.path().join("fakecam.so"))
+            .env("FAKECAM_DEV", self.node())
+            .env("FAKECAM_FILE", footage)
+            .env("FAKECAM_W", "640")
+            .env("FAKECAM_H", "360")
+            .env("FAKECAM_FPS", "50");
+        command
+    }
+}
+
+fn addr(line: &str, scheme: &str) -> SocketAddr {
+    let (_, address) = line.split_once(scheme).unwrap();
+    address.split('/').next().unwrap().parse().unwrap()
+}
+
+/// A running broadcaster: what it printed, where its page is, and a viewer.
+fn watched(command: &mut Command) -> (Running, Vec<String>, SocketAddr, Native) {
+    let (program, lines) = start(command);
+    let mut native = Native::connect(addr(&lines[3], "tcp://"));
+    native.hello("");
+    assert!(matches!(native.next(), Message::Welcome(_)));
+    let http = addr(&lines[1], "http://");
+    (program, lines, http, native)
+}
+
+fn heads(native: &mut Native) -> Vec<Head> {
+    match native.next() {
+        Message::Payload(frames) => frames.iter().map(|frame| frame.head).collect(),
+        other => panic!("not a payload: {other:?}"),
+    }
+}
+
+fn get(addr: SocketAddr, path: &str) -> String {
+    says(
+        addr,
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(),
+    )
+}
+
+#[test]
+fn a_camera_that_is_pulled_out_leaves_its_viewers_a_placeholder() {
+    let fake = Fake::build();
+    fake.plug();
+    let mut command = fake.broadcaster("");
+    command.env("FAKECAM_UNPLUG_AFTER", FRAMES.to_string());
+    let (_program, lines, http, mut native) = watched(&mut command);
+    assert!(lines[0].contains("MJPEG 640x360 at 50 fps"), "{}", lines[0]);
+    assert!(lines[0].contains("chosen by default"), "{}", lines[0]);
+
+    let mut last = heads(&mut native)[0];
+    assert_eq!((last.width, last.height), (640, 360));
+    let placeholder = loop {
+        let head = heads(&mut native)[0];
+        if head.is_placeholder() {
+            break head;
+        }
+        assert_eq!(head.identity.seq, last.identity.seq + 1);
+        assert!(head.captured_at > last.captured_at);
+        last = head;
+    };
+    assert_eq!(placeholder.identity, last.identity);
+    assert_eq!(placeholder.captured_at, last.captured_at);
+    // On a busy machine a picture may be overtaken by the next before it is taken.
+    let shown = last.identity.seq + 1;
+    assert!(
+        (FRAMES as u64 / 2..=FRAMES as u64).contains(&shown),
+        "{shown}"
+    );
+    let still = get(http, "/live/main.jpg");
+    assert!(still.contains("x-placeholder: 1\r\n"), "{}", &still[..300]);
+    assert!(get(http, "/readyz").starts_with("HTTP/1.1 503 "));
+
+    // The viewer stays, and is told every second.
+    for _ in 0..2 {
+        let again = heads(&mut native)[0];
+        assert!(again.is_placeholder());
+        assert_eq!(again.identity, last.identity);
+    }
+}
+
+#[test]
+fn a_camera_may_be_plugged_in_after_the_start() {
+    let fake = Fake::build();
+    let (mut program, lines, http, mut native) = watched(&mut fake.broadcaster("--size 640x360"));
+    assert!(
+        lines[0].contains("a placeholder, until there is a source"),
+        "{}",
+        lines[0]
+    );
+    let first = heads(&mut native)[0];
+    assert!(first.is_placeholder());
+    assert_eq!((first.width, first.height), (640, 360));
+    assert!(get(http, "/live/main.jpg").contains("x-placeholder: 1\r\n"));
+    fake.plug();
+    let begun = Instant::now();
+    let first = loop {
+        let head = heads(&mut native)[0];
+        if !head.is_placeholder() {
+            break head;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the camera is not found");
+    };
+    assert_eq!(first.identity.seq, 0);
+    assert!(get(http, "/readyz").starts_with("HTTP/1.1 200 "));
+    signal(&program, "-INT");
+    assert_eq!(program.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_the_camera_does_not_have_exits_2_and_lists_what_it_has() {
+    let fake = Fake::build();
+    fake.plug();
+    for (line, part) in [
+        (
+            "--size 641x360",
+            "no size 641x360; there is:\n  MJPEG 640x360 at 50 fps",
+        ),
+        ("--control zoom=1", "no control zoom; there is:\n  none"),
+    ] {
+        let Output { status, stderr, .. } = fake.broadcaster(line).output().unwrap();
+        let text = String::from_utf8_lossy(&stderr);
+        assert_eq!(status.code(), Some(2), "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+}
