@@ -54,6 +54,9 @@ fn encode_head(frame: &Frame) -> Bytes {
         head.identity.epoch,
     )
     .expect("a String takes everything");
+    if head.hops > 0 {
+        write!(text, "X-Hops: {}\r\n", head.hops).expect("a String takes everything");
+    }
     if head.is_placeholder() {
         text.push_str("X-Placeholder: 1\r\n");
     }
@@ -81,6 +84,8 @@ pub struct PartHead {
     pub seq: Option<u64>,
     /// `X-Epoch`: since when frames are counted.
     pub epoch: Option<u64>,
+    /// `X-Hops`: relays passed so far.
+    pub hops: u8,
     /// `X-Placeholder: 1`: stands in for a missing picture.
     pub placeholder: bool,
 }
@@ -259,6 +264,10 @@ impl PartHead {
             captured_at: value("X-Timestamp").and_then(parse_seconds),
             seq: value("X-Sequence").and_then(parse_whole),
             epoch: value("X-Epoch").and_then(parse_whole),
+            hops: value("X-Hops")
+                .and_then(parse_whole)
+                .and_then(|hops| hops.try_into().ok())
+                .unwrap_or(0),
             placeholder: value("X-Placeholder") == Some("1"),
         })
     }
@@ -333,9 +342,11 @@ mod tests {
     fn golden_bytes() {
         let mut placeholder = frame(7, b"jpeg");
         placeholder.head.flags = placeholder.head.flags.with(crate::Flags::PLACEHOLDER);
+        placeholder.head.hops = 0;
         let parts = joined(&encode_parts(&[frame(7, b"jpeg"), placeholder]));
         let golden = "Content-Type: image/jpeg\r\nContent-Length: 4\r\n\
-            X-Timestamp: 1230066625.199609\r\nX-Sequence: 7\r\nX-Epoch: 72623859790382856\r\n\r\n\
+            X-Timestamp: 1230066625.199609\r\nX-Sequence: 7\r\nX-Epoch: 72623859790382856\r\n\
+            X-Hops: 2\r\n\r\n\
             jpeg\r\n--framecast\r\n\
             Content-Type: image/jpeg\r\nContent-Length: 4\r\n\
             X-Timestamp: 1230066625.199609\r\nX-Sequence: 7\r\nX-Epoch: 72623859790382856\r\n\
@@ -355,6 +366,7 @@ mod tests {
                 assert_eq!(part.data, frame.data());
                 assert_eq!(part.head.seq, Some(frame.head.identity.seq));
                 assert_eq!(part.head.epoch, Some(frame.head.identity.epoch));
+                assert_eq!(part.head.hops, frame.head.hops);
                 let micros = frame.head.captured_at.as_nanos() / 1_000 * 1_000;
                 assert_eq!(part.head.captured_at, Some(Timestamp::from_nanos(micros)));
             }

@@ -73,7 +73,7 @@ impl Memory {
             width: picture.width,
             height: picture.height,
             flags,
-            hops: 0,
+            hops: part.head.hops,
         };
         Some(Frame::new(head, part.data.slice(..picture.length)))
     }
