@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use crate::args::{Args, Level};
-use crate::ingress::{Options, Source, SourceError};
+use crate::ingress::{Options, Purpose, Source, SourceError};
 use crate::output::{self, Decoder, Outputs, Saver};
 
 /// Longest duration that is read. Far longer ones can add up to more seconds than a [`Duration`] holds, and humantime 2.4 panics at
@@ -106,6 +106,7 @@ impl Config {
             .map(|text| parse_duration("--max-age", text, (SHORTEST_AGE, LONGEST_AGE)));
         let options = Options {
             max_age: max_age.transpose()?,
+            purpose: Purpose::Watch,
         };
         Ok(Self {
             source: args.url.parse()?,

@@ -2,7 +2,8 @@
 //!
 //! Policy: a lost connection is a pause, not an end. It is opened again, with growing waits, for as
 //! long as somebody asks for payloads; one warning says that it is lost and one line that it is
-//! back. Only what the server refuses for good before it was ever connected ends the stream.
+//! back. Only what the server refuses for good before it was ever connected ends the stream, and
+//! not even that if it is to be passed on ([`Purpose::Relay`]).
 //!
 //! Names are resolved and connections opened on a thread of their own, so that [`Ingress::recv`]
 //! keeps its timeout even when the network does not answer.
@@ -21,7 +22,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::wire::MAX_PAYLOAD;
+use common::wire::{MAX_HOPS, MAX_PAYLOAD};
 use common::{
     Clock, DecodeError, Frame, Head, Monotonic, Payload, RecvError, Shutdown, Subscribe,
     SystemClock, Timestamp,
@@ -45,6 +46,30 @@ pub struct Options {
     /// Payloads older than this are skipped by the server when there is a newer one; `None`: the
     /// server's default. Whole milliseconds, at least one.
     pub max_age: Option<Duration>,
+    /// What the frames are wanted for.
+    pub purpose: Purpose,
+}
+
+/// What frames are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// To be looked at: what the server refuses for good at first is final.
+    #[default]
+    Watch,
+    /// To be passed on. No refusal is final, for nobody stands by to try again. Frames that have
+    /// passed more than [`MAX_HOPS`] relays are refused, and with them the connection.
+    Relay,
+}
+
+impl Options {
+    /// Gives back frames that may be used as they are meant to be.
+    fn check(&self, frames: Option<Vec<Frame>>) -> Result<Option<Vec<Frame>>, Error> {
+        let hops = frames.iter().flatten().map(|frame| frame.head.hops).max();
+        match (self.purpose, hops) {
+            (Purpose::Relay, Some(hops)) if hops > MAX_HOPS => Err(Error::Circle(hops)),
+            _ => Ok(frames),
+        }
+    }
 }
 
 /// A stream from the network.
@@ -95,7 +120,16 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
     None,
-    Announced { since: Monotonic },
+    Announced { since: Monotonic, cause: Cause },
+}
+
+/// What people know about why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Something that may well pass.
+    Passing,
+    /// Something that nobody but they can mend, so they are told even when they know of an outage.
+    Circle,
 }
 
 #[derive(Debug)]
@@ -228,7 +262,7 @@ impl Ingress {
                     Connection::Tcp(connection) => connection.poll(deadline),
                     Connection::Http(connection) => connection.poll(&mut self.memory, deadline),
                 };
-                match polled {
+                match polled.and_then(|frames| self.options.check(frames)) {
                     Ok(frames) => return frames.map(|frames| self.payload(frames)),
                     Err(error) => self.failed(error),
                 }
@@ -265,7 +299,8 @@ impl Ingress {
             self.damaged += 1;
         }
         let now = SystemClock.monotonic();
-        if error.is_permanent() && !self.was_connected {
+        let is_final = self.options.purpose == Purpose::Watch && !self.was_connected;
+        if is_final && error.is_permanent() {
             self.state = State::Ended;
         } else {
             let wait = self.backoff.next().max(error.retry_after());
@@ -276,22 +311,41 @@ impl Ingress {
     }
 
     fn announce_outage(&mut self, error: &Error, now: Monotonic) {
-        if self.outage == Outage::None {
-            self.outage = Outage::Announced { since: now };
-            warn!("nothing comes from {}: {error}; trying again", self.source);
-        } else {
-            debug!("still nothing from {}: {error}", self.source);
-        }
+        let cause = match error {
+            Error::Circle(_) => Cause::Circle,
+            _ => Cause::Passing,
+        };
+        let since = match self.outage {
+            Outage::Announced {
+                since,
+                cause: known,
+            } => {
+                if known == Cause::Circle || cause == known {
+                    return debug!("still nothing from {}: {error}", self.source);
+                }
+                since
+            }
+            Outage::None => now,
+        };
+        self.outage = Outage::Announced { since, cause };
+        warn!("nothing comes from {}: {error}; trying again", self.source);
     }
 
-    fn payload(&mut self, frames: Vec<Frame>) -> Arc<Payload> {
-        let now = SystemClock.monotonic();
-        if let Outage::Announced { since } = self.outage {
+    fn end_outage(&mut self, now: Monotonic) {
+        if let Outage::Announced { since, .. } = self.outage {
             let seconds = now.since(since).as_secs_f64();
             info!("{} is back after {seconds:.1} s", self.source);
             self.outage = Outage::None;
         }
         self.backoff.reset();
+    }
+
+    fn payload(&mut self, frames: Vec<Frame>) -> Arc<Payload> {
+        let now = SystemClock.monotonic();
+        // A placeholder shows that somebody is there, not that anything is to be had.
+        if frames.iter().any(|frame| !frame.head.is_placeholder()) {
+            self.end_outage(now);
+        }
         let index = self.index;
         self.index += 1;
         Arc::new(Payload {

@@ -4,19 +4,32 @@
 //! [`account`] tells what it missed, [`output`] is what becomes of frames, [`figures`] and
 //! [`report`] tell people. [`ingress`] is also how a broadcaster relays another one.
 //!
+//! Without the feature `program` there is nothing here but the ingress and the account, and the
+//! crates that only a program needs stay away.
+//!
 //! A receiver is a thread with a blocking socket: there is no runtime here, and what is measured
 //! is the server, not a scheduler.
 
 pub mod account;
+#[cfg(feature = "program")]
 pub mod args;
+#[cfg(feature = "program")]
 pub mod config;
+#[cfg(feature = "program")]
 pub mod figures;
 pub mod ingress;
+#[cfg(feature = "program")]
 pub mod output;
+#[cfg(feature = "program")]
 pub mod report;
+#[cfg(feature = "program")]
 pub mod run;
+#[cfg(feature = "program")]
 pub mod signals;
+#[cfg(feature = "program")]
 pub mod watch;
 
+#[cfg(feature = "program")]
 pub use config::Config;
+#[cfg(feature = "program")]
 pub use run::run;

@@ -266,8 +266,7 @@ impl PartHead {
             epoch: value("X-Epoch").and_then(parse_whole),
             hops: value("X-Hops")
                 .and_then(parse_whole)
-                .and_then(|hops| hops.try_into().ok())
-                .unwrap_or(0),
+                .map_or(0, |hops| hops.try_into().unwrap_or(u8::MAX)),
             placeholder: value("X-Placeholder") == Some("1"),
         })
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use common::DecodeError;
+use common::wire::MAX_HOPS;
 use common::wire::tcp::{Goodbye, GoodbyeCode};
 
 /// Longest wait that a server can ask for.
@@ -21,6 +22,9 @@ pub enum Error {
     /// The connection stands but nothing comes.
     #[error("no byte came for {} s", .0.as_secs())]
     Silent(Duration),
+    /// Bytes come, but so few that the message they belong to does not get whole.
+    #[error("a message was not whole within {} s", .0.as_secs())]
+    Slow(Duration),
     /// The server took the connection but did not answer the first message.
     #[error("no answer within {} s", .0.as_secs())]
     NoAnswer(Duration),
@@ -36,6 +40,12 @@ pub enum Error {
     /// A message that makes sense at another time only.
     #[error("{0} is not expected here")]
     Unexpected(&'static str),
+    /// Frames that have passed too many relays to be passed on.
+    #[error(
+        "frames come that have passed {0} relays, at most {MAX_HOPS} are allowed: broadcasters \
+         relay each other in a circle"
+    )]
+    Circle(u8),
     /// The HTTP server answers, but not with a stream.
     #[error("the server answers {code}{}", words(*.code))]
     Status {

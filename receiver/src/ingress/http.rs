@@ -141,9 +141,14 @@ impl Connection {
         loop {
             match self.parser.decode(self.body.decoded()?) {
                 Ok(Some(part)) => {
+                    self.socket.note_whole();
                     self.is_dated = part.head.captured_at.is_some();
                     if let Some(frame) = memory.frame(&part, SystemClock.wall()) {
                         return Ok(Some(vec![frame]));
+                    }
+                    // A flood of parts that are no pictures must not keep us beyond it.
+                    if SystemClock.monotonic() >= deadline {
+                        return Ok(None);
                     }
                 }
                 Ok(None) => return Err(Error::Closed),

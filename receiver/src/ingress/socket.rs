@@ -13,15 +13,21 @@ use super::Error;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the answer to the first message.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for the kernel to take what we say, which is little.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the kernel to take what we say, which is so little that only a peer that has not
+/// read for hours makes anybody wait.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection without a byte for this long is lost.
 const SILENCE: Duration = Duration::from_secs(10);
+/// A message that takes longer to arrive is as good as none.
+const LONGEST_MESSAGE: Duration = Duration::from_secs(30);
 /// Waits are rounded up to whole steps, so that the timeout is set anew only now and then.
 const STEP: Duration = Duration::from_millis(50);
 /// Least and most room made for one read, whatever was announced.
 const LEAST_READ: usize = 16 << 10;
 const MOST_READ: usize = 1 << 20;
+/// Room that is left in a buffer is used up before there is a new one, unless it is less than this:
+/// frames share the buffer they arrived in, so each small frame would hold a large buffer.
+const LEAST_ROOM: usize = 2 << 10;
 
 /// How a read waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub(super) struct Socket {
     stream: TcpStream,
     wait: Wait,
     heard_at: Monotonic,
+    /// When the message that is arriving began.
+    begun_at: Option<Monotonic>,
 }
 
 impl Socket {
@@ -50,7 +58,13 @@ impl Socket {
             stream,
             wait,
             heard_at: SystemClock.monotonic(),
+            begun_at: None,
         })
+    }
+
+    /// Takes note that the bytes read have made a message whole.
+    pub(super) const fn note_whole(&mut self) {
+        self.begun_at = None;
     }
 
     /// Says something short.
@@ -72,18 +86,30 @@ impl Socket {
         let now = SystemClock.monotonic();
         self.set_wait(Wait::until(deadline, now))?;
         let filled = buffer.len();
-        buffer.resize(filled + needed.clamp(LEAST_READ, MOST_READ), 0);
+        let room = buffer.capacity() - filled;
+        let read = if room >= needed.max(LEAST_ROOM) {
+            room.min(MOST_READ)
+        } else {
+            needed.clamp(LEAST_READ, MOST_READ)
+        };
+        buffer.resize(filled + read, 0);
         let outcome = self.stream.read(&mut buffer[filled..]);
         buffer.truncate(filled + outcome.as_ref().copied().unwrap_or(0));
         match outcome {
             Ok(0) => Err(Error::Closed),
-            Ok(_) => {
-                self.heard_at = SystemClock.monotonic();
-                Ok(true)
-            }
+            Ok(_) => self.note_heard(SystemClock.monotonic()).map(|()| true),
             Err(error) if is_nothing_yet(&error) => self.check_silence().map(|()| false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn note_heard(&mut self, now: Monotonic) -> Result<(), Error> {
+        self.heard_at = now;
+        let begun_at = *self.begun_at.get_or_insert(now);
+        if now.since(begun_at) >= LONGEST_MESSAGE {
+            return Err(Error::Slow(LONGEST_MESSAGE));
+        }
+        Ok(())
     }
 
     fn check_silence(&self) -> Result<(), Error> {
@@ -163,6 +189,43 @@ mod tests {
         assert_eq!(wait(50), up_to(50));
         assert_eq!(wait(201), up_to(250));
         assert_eq!(wait(250), up_to(250));
+    }
+
+    #[test]
+    fn a_message_that_never_gets_whole_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut socket =
+            Socket::connect("127.0.0.1", listener.local_addr().unwrap().port()).unwrap();
+        let start = SystemClock.monotonic();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        for seconds in 0..30 {
+            socket.note_heard(after(seconds)).unwrap();
+        }
+        let given_up = socket.note_heard(after(30));
+        assert!(matches!(given_up, Err(Error::Slow(LONGEST_MESSAGE))));
+        socket.note_whole();
+        socket.note_heard(after(60)).unwrap();
+    }
+
+    #[test]
+    fn small_messages_share_a_buffer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut socket =
+            Socket::connect("127.0.0.1", listener.local_addr().unwrap().port()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let deadline = SystemClock.monotonic() + Duration::from_secs(5);
+        let mut buffer = BytesMut::new();
+        let kept: Vec<_> = (0..100)
+            .map(|_| {
+                peer.write_all(&[7; 100]).unwrap();
+                while buffer.len() < 100 {
+                    socket.fill(&mut buffer, 1, deadline).unwrap();
+                }
+                buffer.split_to(100).freeze()
+            })
+            .collect();
+        let start = kept[0].as_ptr().addr();
+        assert_eq!(kept[99].as_ptr().addr(), start + 99 * 100);
     }
 
     #[test]

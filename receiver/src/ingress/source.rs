@@ -38,6 +38,9 @@ pub enum Error {
     /// The native protocol has no usual port.
     #[error("{0:?} names no port; right would be tcp://HOST:PORT, for example tcp://HOST:7400")]
     Port(String),
+    /// A port that nobody can listen on.
+    #[error("{0:?} names port 0; right would be a port from 1 to 65535")]
+    PortZero(String),
     /// A channel name that no server accepts.
     #[error(
         "{1:?} in {0:?} is not a channel; right would be a-z, 0-9, _ and -, at most {MAX_CHANNEL}, \
@@ -58,6 +61,7 @@ impl FromStr for Source {
         let url = Url::parse(text).map_err(|error| Error::Url(text.to_owned(), error))?;
         match url.scheme() {
             "tcp" => Tcp::from_url(&url).map(Self::Tcp),
+            "http" if url.port() == Some(0) => Err(Error::PortZero(text.to_owned())),
             "http" => Ok(Self::Http(url)),
             other => Err(Error::Scheme(text.to_owned(), other.to_owned())),
         }
@@ -76,8 +80,10 @@ impl fmt::Display for Source {
 impl Tcp {
     fn from_url(url: &Url) -> Result<Self, Error> {
         let text = || url.as_str().to_owned();
-        let Some(port) = url.port().filter(|&port| port > 0) else {
-            return Err(Error::Port(text()));
+        let port = match url.port() {
+            None => return Err(Error::Port(text())),
+            Some(0) => return Err(Error::PortZero(text())),
+            Some(port) => port,
         };
         let has_user = !url.username().is_empty() || url.password().is_some();
         if has_user || url.query().is_some() || url.fragment().is_some() {
@@ -181,7 +187,9 @@ mod tests {
             "https://cam/",
             "http://",
             "tcp://cam",
-            "tcp://cam:0",
+            "tcp://:7400",
+            "tcp:///main",
+            "tcp:cam:7400",
             "tcp://cam:1/UPPER",
             "tcp://cam:1/a/b",
             "tcp://cam:1/a?max_age=5",
@@ -189,6 +197,10 @@ mod tests {
         ] {
             let error = text.parse::<Source>().unwrap_err().to_string();
             assert!(error.contains("tcp://") || error.contains("a-z"), "{error}");
+        }
+        for text in ["tcp://cam:0", "http://cam:0/stream"] {
+            let error = text.parse::<Source>().unwrap_err().to_string();
+            assert!(error.contains("a port from 1 to 65535"), "{error}");
         }
     }
 }

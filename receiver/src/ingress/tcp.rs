@@ -60,12 +60,23 @@ impl Connection {
     /// The frames of the next payload, `None` if it is not there by the deadline.
     pub(super) fn poll(&mut self, deadline: Monotonic) -> Result<Option<Vec<Frame>>, Error> {
         loop {
-            match Message::decode(&mut self.buffer, Sender::Server) {
+            let message = Message::decode(&mut self.buffer, Sender::Server);
+            if message.is_ok() {
+                self.socket.note_whole();
+            }
+            match message {
                 Ok(Message::Payload(frames)) => {
                     self.fares.add(&frames, self.offset.best());
                     return Ok(Some(frames));
                 }
-                Ok(Message::Pong(pong)) => self.offset.add(&pong, SystemClock.wall()),
+                Ok(Message::Pong(pong)) => {
+                    let now = SystemClock.monotonic();
+                    self.offset.add(&pong, SystemClock.wall());
+                    // A flood of these must not keep us beyond the deadline.
+                    if now >= deadline {
+                        return Ok(None);
+                    }
+                }
                 Ok(Message::Goodbye(goodbye)) => return Err(Error::Goodbye(goodbye)),
                 Ok(_) => return Err(Error::Unexpected("a second WELCOME")),
                 Err(DecodeError::Incomplete { needed }) => {

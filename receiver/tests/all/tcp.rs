@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use common::wire::MAX_HOPS;
 use common::wire::tcp::{GoodbyeCode, Message, Pong, Welcome};
 use common::{
     Clock, Flags, Identity, Monotonic, RecvError, Shutdown, Subscribe, SystemClock, Timestamp,
 };
-use receiver::ingress::{Error, Ingress, Options};
+use receiver::ingress::{Error, Ingress, Options, Purpose};
 
-use crate::server::{PATIENCE, Peer, frame, open, serve, serve_one};
+use crate::server::{PATIENCE, Peer, Script, frame, open, serve, serve_one};
 
 fn url(port: u16) -> String {
     format!("tcp://127.0.0.1:{port}/main")
@@ -91,6 +92,66 @@ fn what_the_server_refuses_for_good_at_first_is_final() {
     let mut ingress = open(&url(port));
     assert_eq!(ingress.recv(PATIENCE), Err(RecvError::Closed));
     assert!(matches!(ingress.last_error(), Some(Error::Version(9))));
+}
+
+#[test]
+fn a_relay_takes_no_refusal_as_final_and_no_frame_out_of_a_circle() {
+    let passed = |hops: u8| {
+        let mut frame = frame(1, hops.into());
+        frame.head.hops = hops;
+        Message::Payload(vec![frame])
+    };
+    let port = serve(vec![
+        Box::new(|peer| {
+            peer.hear();
+            peer.goodbye(GoodbyeCode::UnknownChannel, "not yet");
+        }),
+        Box::new(move |peer| {
+            peer.welcome();
+            peer.say(passed(MAX_HOPS + 1));
+            peer.hold();
+        }),
+        Box::new(move |peer| {
+            peer.welcome();
+            peer.say(passed(MAX_HOPS));
+            peer.hold();
+        }),
+    ]);
+    let options = Options {
+        purpose: Purpose::Relay,
+        ..Options::default()
+    };
+    let source = url(port).parse().unwrap();
+    let mut ingress = Ingress::open(source, options, Shutdown::default());
+    let payload = ingress.recv(PATIENCE).unwrap();
+    assert_eq!(payload.frames[0].head.hops, MAX_HOPS);
+    assert!(matches!(ingress.last_error(), Some(Error::Circle(9))));
+}
+
+#[test]
+fn a_server_with_nothing_but_placeholders_is_tried_ever_more_slowly() {
+    let (came, arrivals) = std::sync::mpsc::channel();
+    let script = || -> Script {
+        let came = came.clone();
+        Box::new(move |peer| {
+            came.send(SystemClock.monotonic()).unwrap();
+            peer.welcome();
+            let mut placeholder = frame(1, 1);
+            placeholder.head.flags = Flags::KEY.with(Flags::PLACEHOLDER);
+            peer.say(Message::Payload(vec![placeholder]));
+            peer.goodbye(GoodbyeCode::ShuttingDown, "restarting");
+        })
+    };
+    let port = serve((0..4).map(|_| script()).collect());
+    let mut ingress = open(&url(port));
+    for _ in 0..4 {
+        let payload = ingress.recv(PATIENCE).unwrap();
+        assert!(payload.frames[0].head.is_placeholder());
+    }
+    let arrivals: Vec<_> = arrivals.iter().take(4).collect();
+    // The third wait is about a second, the first a quarter of one.
+    let waited = arrivals[3].since(arrivals[2]);
+    assert!(waited >= Duration::from_millis(700), "{waited:?}");
 }
 
 #[test]
