@@ -31,13 +31,16 @@ pub struct Args {
     pub list: bool,
 
     /// Where frames come from: auto, webcam, webcam:INDEX, webcam:NAME, pattern, pattern?bytes=N, a
-    /// .mjpeg or .jpg file, or a folder of JPEGs
+    /// .mjpeg or .jpg file, a folder of JPEGs, http://HOST:PORT/path, or tcp://HOST:PORT[/CHANNEL]
     ///
     /// auto takes the first webcam, else the test pattern, and says which. A webcam is meant by its
     /// number or a part of its name (see --list), or by its device node (webcam:/dev/video2). One
     /// that is not there or is in use is tried until it is free. The test pattern shows
     /// its sequence number and capture time as digits and as a bar code; with ?bytes=N every frame
-    /// has exactly N bytes. Files are read once and looped at --fps.
+    /// has exactly N bytes. Files are read once and looped at --fps. http:// passes on the stream
+    /// of any MJPEG server, and numbers its pictures. tcp:// passes on a channel of another
+    /// broadcaster (without a name its default one): its frames keep their numbers and times.
+    /// A server that is away is tried again until it is back.
     // A password in the value must not show in --help.
     #[arg(long, value_name = "SRC", env = "FRAMECAST_SOURCE", hide_env_values = true, default_value = "auto", help_heading = CHANNEL)]
     pub source: String,
@@ -209,6 +212,10 @@ Examples:
   broadcaster --source webcam:logitech --size 1280x720 --control brightness=140
   broadcaster --source pattern --size 1280x720 --fps 60
   broadcaster --source footage.mjpeg --fps 25
+  broadcaster --source http://octopi.local/webcam/?action=stream
+                                                pass on any MJPEG server
+  broadcaster --source tcp://lab.local:7400/main
+                                                pass on another broadcaster
   broadcaster --http 0.0.0.0:8080 --open        for everybody who can reach this machine
   broadcaster --config framecast.toml           several channels, and all of this in a file
   broadcaster --fps 15 --print-config           what is in force and from where, as such a file

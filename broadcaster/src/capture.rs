@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Budget, Format, Identity, Image, Shutdown, SystemClock, Timestamp};
+use common::{Budget, Format, Frame, Identity, Image, Shutdown, SystemClock, Timestamp};
 use tracing::warn;
 
 use crate::channel::Channel;
@@ -24,6 +24,7 @@ mod watch;
 pub mod file;
 pub mod pace;
 pub mod pattern;
+pub mod relay;
 pub mod webcam;
 
 use webcam::device::Selector;
@@ -41,8 +42,8 @@ pub trait Source: Send {
         0
     }
 
-    /// Whether it finds its way back by itself. Then it is kept when no picture comes for long;
-    /// any other source is dropped and opened anew.
+    /// Whether it finds its way back by itself, and says by itself what is in its way. Then it is
+    /// kept when no picture comes for long; any other source is dropped and opened anew.
     fn reconnects(&self) -> bool {
         false
     }
@@ -77,6 +78,8 @@ pub enum Picture {
         /// The encoded bytes.
         data: Bytes,
     },
+    /// A frame of another broadcaster, with its checksum, flags and hops.
+    Framed(Frame),
 }
 
 /// A picture as JPEG has it inside: planes of luma, blue and red difference one behind the other,
@@ -217,6 +220,17 @@ pub fn open(config: &ChannelConfig) -> Result<Feed, Error> {
                     description: format!("{}: {} {rate}", path.display(), source.summary()),
                     source: Box::new(source),
                     interval,
+                })
+            };
+            Feed::new(Box::new(opener), Encoder::new(config.quality)?, config)
+        }
+        SourceConfig::Relay(upstream) => {
+            let upstream = upstream.clone();
+            let opener = move || {
+                Ok(Opened {
+                    description: format!("relay of {upstream}"),
+                    source: Box::new(relay::Relay::new(upstream.clone())),
+                    interval: relay::INTERVAL,
                 })
             };
             Feed::new(Box::new(opener), Encoder::new(config.quality)?, config)

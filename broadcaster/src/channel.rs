@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use common::ring::Ring;
-use common::{Format, Monotonic};
+use common::{Format, Head, Monotonic};
 
 use crate::history::History;
 
@@ -22,7 +22,7 @@ pub struct Channel {
     pub name: String,
     /// Wall clock ns when the channel was opened.
     pub epoch: u64,
-    /// What its frames are.
+    /// What its frames will be, as far as that is known before there are any.
     pub format: Format,
     /// Time between frames, as configured.
     pub interval: Duration,
@@ -46,6 +46,24 @@ pub struct Counters {
 }
 
 impl Channel {
+    /// What viewers get now. A relay learns it from its frames, and it may change when the origin
+    /// restarts.
+    #[must_use]
+    pub fn current_format(&self) -> Format {
+        self.newest_head().map_or(self.format, |head| head.format)
+    }
+
+    /// Whose frames viewers get now: those of an origin elsewhere bear its epoch.
+    #[must_use]
+    pub fn current_epoch(&self) -> u64 {
+        let newest = self.newest_head();
+        newest.map_or(self.epoch, |head| head.identity.epoch)
+    }
+
+    fn newest_head(&self) -> Option<Head> {
+        Some(self.ring.newest()?.newest()?.head)
+    }
+
     /// How long ago the newest real frame was published, `None` if there is none in the ring or a
     /// placeholder stands in its place.
     #[must_use]
@@ -166,13 +184,13 @@ pub(crate) mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use common::{Flags, Frame, Head, Identity, Payload, Timestamp, ring};
+    use common::{Flags, Frame, Identity, Payload, Timestamp, ring};
 
     fn payload(index: u64, flags: Flags) -> Arc<Payload> {
         let head = Head {
-            identity: Identity { epoch: 1, seq: 0 },
+            identity: Identity { epoch: 5, seq: 0 },
             captured_at: Timestamp::default(),
-            format: Format::Jpeg,
+            format: Format::Opaque,
             width: 1,
             height: 1,
             flags,
@@ -217,12 +235,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_channel_is_ready_while_real_frames_flow_at_its_own_rate() {
+    fn a_channel_is_ready_while_real_frames_flow_and_is_what_they_are() {
         let (channel, mut publisher) = channel("main", Format::Jpeg);
         let mut channel = Arc::into_inner(channel).unwrap();
         let after = |seconds| Monotonic::default() + Duration::from_secs(seconds);
         assert!(!channel.is_ready(after(0)));
+        let now = |channel: &Channel| (channel.current_format(), channel.current_epoch());
+        assert_eq!(now(&channel), (Format::Jpeg, 1));
         publisher.publish(payload(0, Flags::KEY));
+        assert_eq!(now(&channel), (Format::Opaque, 5));
         assert!(channel.is_ready(after(2)));
         assert!(!channel.is_ready(after(3)));
         channel.interval = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use common::{Frame, Payload};
 
 use crate::args::keys::{self, Typed};
 use crate::args::{Args, Driver, LogFormat};
+use crate::capture::relay::{Upstream, UpstreamError};
 use crate::capture::webcam::Wish;
 use crate::capture::webcam::device::Selector;
 
@@ -114,6 +115,8 @@ pub enum SourceConfig {
     },
     /// A file of JPEGs, or a folder of such files.
     File(PathBuf),
+    /// Another server's stream.
+    Relay(Upstream),
     /// A camera of this machine.
     Webcam(Selector),
 }
@@ -148,11 +151,18 @@ pub enum Error {
     #[error(
         "--source {0}: no such file or folder; sources are auto, \
          webcam[:INDEX or :NAME], pattern[?bytes=N], \
-         a .mjpeg or .jpg file, or a folder of JPEGs"
+         a .mjpeg or .jpg file, a folder of JPEGs, http://HOST[:PORT]/path, \
+         or tcp://HOST:PORT[/CHANNEL]"
     )]
     NoSuchSource(String),
+    /// An address that leads to no stream.
+    #[error("--source {0}")]
+    Upstream(#[from] UpstreamError),
     /// A kind of source that belongs to the design but not to this version.
-    #[error("--source {0}: it cannot do that yet; use auto, webcam, pattern, a file or a folder")]
+    #[error(
+        "--source {0}: it cannot do that yet; use auto, webcam, pattern, a file, a folder, http:// \
+         or tcp://"
+    )]
     SourceNotYet(String),
     /// An address that others could reach, without saying so.
     #[error(
@@ -349,6 +359,9 @@ impl SourceConfig {
             "pattern" => Ok(Self::Pattern {
                 bytes: parse_pattern_query(text, query)?,
             }),
+            _ if text.starts_with("http:") || text.starts_with("tcp:") => {
+                Ok(Self::Relay(text.parse()?))
+            }
             _ if text == "webcam" || text.starts_with("webcam:") => {
                 let selector = text.strip_prefix("webcam").and_then(Selector::parse);
                 let right = "webcam, webcam:INDEX, webcam:NAME or webcam:/dev/videoN";
@@ -365,7 +378,7 @@ impl SourceConfig {
 
 fn is_future_source(text: &str) -> bool {
     let kind = text.split([':', '?']).next().unwrap_or_default();
-    matches!(kind, "http" | "tcp" | "amqp" | "amqps")
+    matches!(kind, "amqp" | "amqps")
 }
 
 fn parse_pattern_query(text: &str, query: &str) -> Result<Option<usize>, Error> {
@@ -461,10 +474,16 @@ mod tests {
             ("--frames-per-payload 65", "from 1 to 64"),
             ("--ring-capacity 1", "from 2 to 65536"),
             ("--source nowhere.mjpeg", "no such file or folder"),
-            ("--source http://cam/", "cannot do that yet"),
+            ("--source amqp://cam/", "cannot do that yet"),
             ("--source webcam:", "webcam:INDEX, webcam:NAME"),
             ("--control brightness", "NAME=VALUE such as brightness=128"),
             ("--control =3", "NAME=VALUE such as brightness=128"),
+            ("--source tcp://cam", "names no port; right would be tcp"),
+            ("--source tcp://cam:0", "right would be a port from 1 to"),
+            ("--source tcp://cam:1/a/b", "not a channel; right would be"),
+            ("--source http://", "right would be tcp://HOST:PORT"),
+            ("--source http://cam:0/", "right would be a port from 1 to"),
+            ("--source http:", "right would be tcp://HOST:PORT"),
             ("--source pattern?bytes=0", "pattern?bytes=N with N from 1"),
             ("--source pattern?size=9", "pattern?bytes=N with N from 1"),
             ("--http 0.0.0.0:80", "add --open"),
@@ -482,6 +501,9 @@ mod tests {
         let padded = SourceConfig::Pattern { bytes: Some(8000) };
         assert_eq!(source("pattern?bytes=8000"), padded);
         assert_eq!(source("src"), SourceConfig::File("src".into()));
+        for text in ["tcp://cam:7400/main", "http://cam/?action=stream"] {
+            assert_eq!(source(text), SourceConfig::Relay(text.parse().unwrap()));
+        }
     }
 
     #[test]

@@ -113,6 +113,10 @@ impl Encoder {
     ) -> Result<Frame, Error> {
         let at = captured.captured_at;
         let (head, data) = match (captured.picture, self.shape) {
+            (Picture::Framed(mut frame), _) => {
+                frame.head.identity = identity;
+                return Ok(frame.charged_to(budget));
+            }
             (_, Shape::Opaque(bytes)) => {
                 let head = head(identity, at, Format::Opaque, (0, 0));
                 (head, Bytes::from(vec![0; bytes]))

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::budget::Budget;
+
 /// Wall clock time: nanoseconds since 1970-01-01 00:00 UTC. For reports, never for decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
@@ -251,6 +253,15 @@ impl Frame {
         Self { head, data, crc32c }
     }
 
+    /// The same frame, its bytes charged to `budget`; the checksum is not computed again.
+    #[must_use]
+    pub fn charged_to(self, budget: &Budget) -> Self {
+        Self {
+            data: budget.charge(self.data),
+            ..self
+        }
+    }
+
     /// The encoded bytes.
     #[must_use]
     pub const fn data(&self) -> &Bytes {
@@ -319,6 +330,20 @@ mod tests {
         image.fill(7..9, 0..1, [255, 0, 0]);
         let reds: Vec<_> = (image.pixels.chunks(3).map(|pixel| pixel[0])).collect();
         assert_eq!(reds, [0, 0, 0, 0, 0, 0, 0, 255]);
+    }
+
+    #[test]
+    fn a_charged_frame_is_the_same_frame() {
+        let identity = Identity { epoch: 1, seq: 2 };
+        let head = Head::new(identity, Timestamp::default(), Format::Opaque);
+        let frame = Frame::new(head, Bytes::from_static(b"data"));
+        let budget = Budget::new(100);
+        let charged = frame.clone().charged_to(&budget);
+        assert_eq!(charged, frame);
+        assert_eq!(charged.data().as_ptr(), frame.data().as_ptr());
+        assert_eq!(budget.used(), 4);
+        drop(charged);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -211,10 +211,17 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// The source is silent.
     fn starve(&mut self) {
-        let reason = format!("no picture for {:?}", self.watchdog.patience());
         match &self.state {
-            State::Open(source) if source.reconnects() => self.begin_outage(&reason),
-            _ => self.lose(&reason),
+            State::Open(source) if source.reconnects() => self.wait_for_return(),
+            _ => self.lose(&format!("no picture for {:?}", self.watchdog.patience())),
+        }
+    }
+
+    /// The source is away and will come back by itself; why, it says by itself.
+    fn wait_for_return(&mut self) {
+        if self.outage.is_none() {
+            info!("no picture comes, a placeholder is shown until one does");
+            self.show_placeholder();
         }
     }
 
@@ -242,6 +249,11 @@ impl<P: Publish, C: Clock> Life<P, C> {
             reason,
             "no source, a placeholder is shown until there is one"
         );
+        self.show_placeholder();
+    }
+
+    /// The outage begins.
+    fn show_placeholder(&mut self) {
         let before = Before {
             last: self.last.as_ref(),
             epoch: self.channel.epoch,
@@ -288,7 +300,12 @@ impl<P: Publish, C: Clock> Life<P, C> {
     fn begin(&mut self, opened: Opened) {
         debug!(source = %opened.description, "source open");
         let now = self.clock.monotonic();
-        self.watchdog = Watchdog::new(opened.interval, now);
+        let watchdog = Watchdog::new(opened.interval, now);
+        self.watchdog = if opened.source.reconnects() {
+            watchdog.doubtful()
+        } else {
+            watchdog
+        };
         self.state = State::Open(opened.source);
     }
 

@@ -21,6 +21,8 @@ const REMEMBERED: usize = 5;
 pub(super) struct Watchdog {
     recent: [Duration; REMEMBERED],
     next: usize,
+    /// Least wait for the first picture.
+    start: Duration,
     opened: Monotonic,
     fed: Option<Monotonic>,
 }
@@ -31,9 +33,17 @@ impl Watchdog {
         Self {
             recent: [interval; REMEMBERED],
             next: 0,
+            start: START_PATIENCE,
             opened: now,
             fed: None,
         }
+    }
+
+    /// The same for a source that says by itself whether it is worth waiting for: it counts as gone
+    /// until its first picture.
+    pub(super) const fn doubtful(mut self) -> Self {
+        self.start = Duration::ZERO;
+        self
     }
 
     /// A picture came.
@@ -48,7 +58,8 @@ impl Watchdog {
     pub(super) fn is_starved(&self, now: Monotonic) -> bool {
         match self.fed {
             Some(fed) => now.since(fed) > self.patience(),
-            None => now.since(self.opened) > self.patience().max(START_PATIENCE),
+            None if self.start.is_zero() => true,
+            None => now.since(self.opened) > self.patience().max(self.start),
         }
     }
 
@@ -138,6 +149,16 @@ mod tests {
         let slow = Watchdog::new(10_000 * MS, clock.monotonic());
         clock.advance(30_000 * MS);
         assert!(!slow.is_starved(clock.monotonic()));
+    }
+
+    #[test]
+    fn a_doubtful_source_is_gone_until_its_first_picture() {
+        let clock = ManualClock::default();
+        let mut dog = Watchdog::new(1_000 * MS, clock.monotonic()).doubtful();
+        assert!(dog.is_starved(clock.monotonic()));
+        dog.feed(clock.monotonic());
+        clock.advance(3_000 * MS);
+        assert!(!dog.is_starved(clock.monotonic()));
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Door {
                 return refuse_tcp(stream, GoodbyeCode::UnknownChannel, text).await;
             }
         };
-        let epoch = channel.epoch;
+        let epoch = channel.current_epoch();
         let attendance = match self.admission.admit(peer.ip(), channel) {
             Ok(attendance) => attendance,
             Err(refusal) => {
@@ -290,9 +290,9 @@ struct Arrival {
     attendance: Attendance,
 }
 
-/// Whether the stream can go over HTTP at all.
+/// Whether the stream can go over HTTP, as it is now.
 fn is_http_stream(channel: &Channel) -> bool {
-    channel.format == Format::Jpeg
+    channel.current_format() == Format::Jpeg
 }
 
 /// Reads until the head is whole; `None` if the peer left without a word.

@@ -90,10 +90,18 @@ impl Stills {
     /// # Errors
     /// The answer to give instead.
     pub async fn take(&self, still: Still) -> Result<Frame, Reply> {
-        if self.channel.format == Format::Opaque {
-            let text = "this channel carries opaque frames, which only tcp:// can deliver";
-            return Err(Reply::new(406, text));
+        if self.channel.current_format() == Format::Opaque {
+            return Err(opaque());
         }
+        let frame = self.find(still).await?;
+        // A relay's upstream may have changed meanwhile.
+        if frame.head.format == Format::Opaque {
+            return Err(opaque());
+        }
+        Ok(frame)
+    }
+
+    async fn find(&self, still: Still) -> Result<Frame, Reply> {
         let now = SystemClock.wall();
         match still {
             Still::Newest => match self.newest() {
@@ -168,6 +176,11 @@ struct Seen {
 fn is_fresh(head: &Head, published_at: Monotonic, arrival: Monotonic, seen: Seen) -> bool {
     let is_captured_since = arrival + seen.age <= seen.now;
     published_at >= arrival && (head.hops > 0 || is_captured_since)
+}
+
+fn opaque() -> Reply {
+    let text = "this channel carries opaque frames, which only tcp:// can deliver";
+    Reply::new(406, text)
 }
 
 fn refuse_placeholder(head: &Head) -> Result<(), Reply> {

@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use common::ring::Subscriber;
 use common::wire::DecodeError;
 use common::wire::tcp::{self, Feedback, Goodbye, GoodbyeCode, Message, Pong, Sender};
-use common::{Clock, Monotonic, Payload, RecvError, Subscribe};
+use common::{Clock, Format, Monotonic, Payload, RecvError, Subscribe};
 
 use super::Protocol;
 use super::ages::Ages;
@@ -52,6 +52,9 @@ pub enum Reason {
     /// The stream has ended.
     #[error("the broadcast has ended")]
     Ended,
+    /// What a relay passes on is no longer what this viewer can be sent.
+    #[error("the frames are opaque now, which only tcp:// can deliver")]
+    Opaque,
     /// The system reported an error.
     #[error("connection failed: {0}")]
     Io(String),
@@ -172,6 +175,7 @@ impl Viewer {
                 return Next::Close(reason.clone());
             } else {
                 match self.next_payload(now) {
+                    Ok(payload) if self.cannot_be_sent(&payload) => self.end(Reason::Opaque),
                     Ok(payload) => {
                         let framed = framer.frame(&payload, self.protocol, self.portion());
                         self.begin(framed, Some(payload), now);
@@ -189,6 +193,12 @@ impl Viewer {
             Some(_) => Portion::Newest,
             None => Portion::Whole,
         }
+    }
+
+    /// Opaque frames never leave over HTTP.
+    fn cannot_be_sent(&self, payload: &Payload) -> bool {
+        let mut frames = payload.frames.iter();
+        self.protocol == Protocol::Http && frames.any(|frame| frame.head.format == Format::Opaque)
     }
 
     fn begin(&mut self, framed: Framed, payload: Option<Arc<Payload>>, now: Monotonic) {
@@ -369,7 +379,7 @@ fn goodbye(reason: &Reason) -> Message {
     let code = match reason {
         Reason::Protocol(_) | Reason::Floods => GoodbyeCode::Protocol,
         Reason::Stalled(_) | Reason::Memory => GoodbyeCode::Busy,
-        Reason::Left | Reason::Ended | Reason::Io(_) => GoodbyeCode::ShuttingDown,
+        Reason::Left | Reason::Ended | Reason::Opaque | Reason::Io(_) => GoodbyeCode::ShuttingDown,
     };
     Message::Goodbye(Goodbye {
         code,
@@ -387,7 +397,7 @@ fn is_placeholder(payload: &Payload) -> bool {
 mod tests {
     use super::*;
     use common::ring::{self, Publisher, Ring};
-    use common::{Budget, Format, Frame, Head, Identity, ManualClock, Timestamp};
+    use common::{Budget, Frame, Head, Identity, ManualClock, Timestamp};
 
     const MS: Duration = Duration::from_millis(1);
     const MAX_AGE: Duration = Duration::from_millis(250);
@@ -443,13 +453,17 @@ mod tests {
         }
 
         fn publish(&mut self) {
+            self.publish_as(Format::Jpeg);
+        }
+
+        fn publish_as(&mut self, format: Format) {
             let head = Head::new(
                 Identity {
                     epoch: 1,
                     seq: self.published,
                 },
                 Timestamp::default(),
-                Format::Jpeg,
+                format,
             );
             self.publisher.publish(Arc::new(Payload {
                 index: self.published,
@@ -691,6 +705,21 @@ mod tests {
         assert!(bench.send(usize::MAX).ends_with(b"\r\n--framecast\r\n"));
         bench.viewer.end(Reason::Ended);
         assert_eq!(bench.next(), Next::Close(Reason::Ended));
+    }
+
+    #[test]
+    fn a_stream_that_becomes_opaque_ends_over_http_only() {
+        for protocol in [Protocol::Http, Protocol::Tcp] {
+            let mut bench = Bench::greeted(protocol);
+            bench.publish();
+            bench.send(usize::MAX);
+            bench.publish_as(Format::Opaque);
+            let expected = match protocol {
+                Protocol::Http => Next::Close(Reason::Opaque),
+                Protocol::Tcp => Next::Send,
+            };
+            assert_eq!(bench.next(), expected);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod clients;
 mod configuration;
 mod drop_in;
 mod program;
+mod relay;
 mod stage;
 mod stills;
 mod storm;

@@ -118,6 +118,8 @@ fn what_can_never_become_right_exits_2_with_one_line() {
             "--source rtsp://camera".to_owned(),
             "sources are auto, webcam",
         ),
+        ("--source tcp://cam".to_owned(), "tcp://HOST:PORT"),
+        ("--source http://".to_owned(), "http://HOST[:PORT]/path"),
         ("--size 12".to_owned(), "such as 1280x720"),
         ("--http 0.0.0.0:0".to_owned(), "add --open"),
         ("--log =".to_owned(), "a filter like broadcaster=debug"),
@@ -176,6 +178,7 @@ fn help_teaches() {
     for part in [
         "Examples:",
         "--source <SRC>",
+        "tcp://HOST:PORT[/CHANNEL]",
         "[env: FRAMECAST_SOURCE]",
         "receiver tcp://",
     ] {

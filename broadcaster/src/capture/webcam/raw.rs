@@ -180,7 +180,7 @@ mod tests {
         let jpeg = match picture {
             Picture::Raw(image) => encoder.jpeg(&image).unwrap(),
             Picture::Planar(planar) => encoder.planar_jpeg(&planar).unwrap(),
-            Picture::Encoded { .. } => panic!("pixels are not encoded"),
+            Picture::Encoded { .. } | Picture::Framed(_) => panic!("pixels are not encoded"),
         };
         let mut image = encode::decode(&jpeg).unwrap();
         assert_eq!((image.width, image.height), SIZE);
