@@ -1,0 +1,88 @@
+//! Where a channel's frames come from, as it is typed.
+
+use std::path::{Path, PathBuf};
+
+use common::Frame;
+
+use super::{Error, wrong};
+use crate::capture::relay::Upstream;
+use crate::capture::webcam::device::Selector;
+
+/// Where frames come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceConfig {
+    /// The best there is on this machine.
+    Auto,
+    /// The test pattern, padded to a fixed number of bytes if one is given.
+    Pattern {
+        /// Exact bytes of every frame.
+        bytes: Option<usize>,
+    },
+    /// A file of JPEGs, or a folder of such files.
+    File(PathBuf),
+    /// Another server's stream.
+    Relay(Upstream),
+    /// A camera of this machine.
+    Webcam(Selector),
+}
+
+impl SourceConfig {
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+        let (kind, query) = text.split_once('?').unwrap_or((text, ""));
+        match kind {
+            "auto" if query.is_empty() => Ok(Self::Auto),
+            "pattern" => Ok(Self::Pattern {
+                bytes: parse_pattern_query(text, query)?,
+            }),
+            _ if text.starts_with("http:") || text.starts_with("tcp:") => {
+                Ok(Self::Relay(text.parse()?))
+            }
+            _ if text == "webcam" || text.starts_with("webcam:") => {
+                let selector = text.strip_prefix("webcam").and_then(Selector::parse);
+                let right = "webcam, webcam:INDEX, webcam:NAME or webcam:/dev/videoN";
+                Ok(Self::Webcam(
+                    selector.ok_or_else(|| wrong("--source", text, right))?,
+                ))
+            }
+            _ if Path::new(text).exists() => Ok(Self::File(text.into())),
+            _ if is_future_source(text) => Err(Error::SourceNotYet(text.to_owned())),
+            _ => Err(Error::NoSuchSource(text.to_owned())),
+        }
+    }
+}
+
+fn is_future_source(text: &str) -> bool {
+    let kind = text.split([':', '?']).next().unwrap_or_default();
+    matches!(kind, "amqp" | "amqps")
+}
+
+fn parse_pattern_query(text: &str, query: &str) -> Result<Option<usize>, Error> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let bytes = query.strip_prefix("bytes=").and_then(|n| n.parse().ok());
+    match bytes {
+        Some(bytes) if (1..=Frame::MAX_BYTES).contains(&bytes) => Ok(Some(bytes)),
+        _ => {
+            let right = format!("pattern?bytes=N with N from 1 to {}", Frame::MAX_BYTES);
+            Err(wrong("--source", text, right))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_apart() {
+        let source = |text: &str| SourceConfig::parse(text).unwrap();
+        assert_eq!(source("pattern"), SourceConfig::Pattern { bytes: None });
+        let padded = SourceConfig::Pattern { bytes: Some(8000) };
+        assert_eq!(source("pattern?bytes=8000"), padded);
+        assert_eq!(source("src"), SourceConfig::File("src".into()));
+        for text in ["tcp://cam:7400/main", "http://cam/?action=stream"] {
+            assert_eq!(source(text), SourceConfig::Relay(text.parse().unwrap()));
+        }
+    }
+}
