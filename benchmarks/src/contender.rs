@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::{Protocol, Target};
 
+mod camera;
 mod ustreamer;
+
+use camera::Camera;
 
 /// How long a server may take to end after it was told.
 const ENDING: Duration = Duration::from_secs(5);
@@ -29,7 +32,9 @@ pub enum Contender {
     Multiplex,
     /// The broadcaster, a thread for each viewer.
     Threads,
-    /// ustreamer.
+    /// The broadcaster with event loops, behind a camera instead of its own pictures.
+    Webcam,
+    /// ustreamer behind the same camera.
     Ustreamer,
 }
 
@@ -82,6 +87,9 @@ pub enum Error {
         /// Which program.
         program: PathBuf,
     },
+    /// It has no camera.
+    #[error("no camera: {0}")]
+    Camera(#[from] io::Error),
     /// It cannot be sampled.
     #[error("not sampled: {0}")]
     Sample(#[from] common::sampler::Error),
@@ -95,7 +103,7 @@ pub struct Server {
     /// Kept open: a program whose output nobody takes may end.
     _stdout: Option<BufReader<ChildStdout>>,
     /// Where its pictures come from, if not from itself.
-    _camera: Option<ustreamer::Camera>,
+    _camera: Option<Camera>,
     /// Where viewers connect.
     pub target: Target,
 }
@@ -108,12 +116,13 @@ impl Contender {
             Self::Bare => "bare loop",
             Self::Multiplex => "multiplex",
             Self::Threads => "threads",
+            Self::Webcam => "multiplex, webcam",
             Self::Ustreamer => "ustreamer",
         }
     }
 
     /// How one of our own programs is started.
-    fn command(self, workload: &Workload) -> Command {
+    fn command(self, workload: &Workload, camera: Option<&Camera>) -> Command {
         let Workload {
             bytes,
             fps,
@@ -132,13 +141,20 @@ impl Contender {
                 )
             }
             _ => {
-                // A tiny picture: what is measured is the way out, and encoding should not be part of
-                // it.
-                let driver = self.name();
+                let source = match camera {
+                    Some(camera) => format!("webcam:{} --size 1280x720", camera.device().display()),
+                    // A tiny picture: what is measured is the way out, and encoding should not be
+                    // part of it.
+                    None => format!("pattern?bytes={bytes} --size 16x16"),
+                };
+                let driver = match self {
+                    Self::Threads => "threads",
+                    _ => "multiplex",
+                };
                 format!(
-                    "broadcaster --source pattern?bytes={bytes} --size 16x16 --fps {fps} \
-                     --driver {driver} --frames-per-payload {frames_per_payload} --log error \
-                     --http 127.0.0.1:0 --tcp 127.0.0.1:0"
+                    "broadcaster --source {source} --fps {fps} --driver {driver} \
+                     --frames-per-payload {frames_per_payload} --log error --http 127.0.0.1:0 \
+                     --tcp 127.0.0.1:0"
                 )
             }
         };
@@ -153,13 +169,26 @@ impl Contender {
     /// # Errors
     /// If it does not start or does not say where it listens.
     pub fn start(self, workload: &Workload) -> Result<Server, Error> {
-        if self == Self::Ustreamer {
-            let (child, target, camera) = ustreamer::start(workload)?;
-            let mut server = Server::new(child, target)?;
-            server._camera = Some(camera);
-            return Ok(server);
+        let camera = match self {
+            Self::Webcam | Self::Ustreamer => Some(Camera::new(workload.bytes)?),
+            _ => None,
+        };
+        let mut server = match (self, &camera) {
+            (Self::Ustreamer, Some(camera)) => {
+                let (child, target) = ustreamer::start(workload, camera)?;
+                Server::new(child, target)?
+            }
+            _ => self.start_own(workload, camera.as_ref())?,
+        };
+        server._camera = camera;
+        Ok(server)
+    }
+
+    fn start_own(self, workload: &Workload, camera: Option<&Camera>) -> Result<Server, Error> {
+        let mut command = self.command(workload, camera);
+        if let Some(camera) = camera {
+            camera.plug_into(&mut command, workload);
         }
-        let mut command = self.command(workload);
         let program = PathBuf::from(command.get_program());
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = match spawned {

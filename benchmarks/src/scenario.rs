@@ -126,14 +126,14 @@ fn joining() -> Scenario {
     }
 }
 
-/// The same pictures out of a server that others use.
+/// The same camera's pictures out of a server that others use.
 fn ustreamer() -> Scenario {
-    use Contender::{Bare, Multiplex, Ustreamer};
+    use Contender::{Bare, Ustreamer, Webcam};
     Scenario {
         name: "ustreamer",
-        about: "the broadcaster beside ustreamer (has to be installed), each passing on ready JPEGs",
-        contenders: vec![Bare, Multiplex, Ustreamer],
-        workloads: [10, 100, 300]
+        about: "the broadcaster beside ustreamer (has to be installed), both behind the same camera",
+        contenders: vec![Bare, Webcam, Ustreamer],
+        workloads: [1, 10, 100, 300]
             .map(|viewers| workload(Protocol::Http, viewers, 90_000, 30))
             .to_vec(),
         window: WINDOW,

@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::Payload;
@@ -357,6 +356,9 @@ fn within(what: &'static str, value: usize, least: usize, most: usize) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    use crate::capture::webcam::device::Selector;
 
     fn config(line: &str) -> Result<Config, Error> {
         let words = std::iter::once("broadcaster").chain(line.split_whitespace());

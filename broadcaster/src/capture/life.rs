@@ -462,6 +462,7 @@ mod tests {
             format: Format::Jpeg,
             interval: 33 * MS,
             ring: ring::new(2).1,
+            history: None,
             counters: Counters::default(),
         });
         let published = Published::default();
