@@ -168,6 +168,8 @@ impl Viewer {
 struct Tally {
     totals: Totals,
     synchrony: Synchrony,
+    /// Whether frames say their number; else they are counted.
+    is_numbered: bool,
     newest_at: Option<Monotonic>,
     beat: Option<(Monotonic, Duration)>,
 }
@@ -192,6 +194,7 @@ impl Tally {
                 lost: 0,
             },
             synchrony: Synchrony::new(u16::try_from(viewers).unwrap_or(u16::MAX)),
+            is_numbered: false,
             newest_at: None,
             beat: None,
         }
@@ -213,9 +216,20 @@ impl Tally {
 
     fn count_frame(&mut self, key: usize, frame: &Arrived, now: Now) {
         let totals = &mut self.totals;
+        let counted = totals.each[key] + 1;
+        let seq = match (frame.seq, self.is_numbered) {
+            (Some(seq), _) => seq,
+            (None, false) => counted,
+            // Among numbered frames one without a number stands for no frame: "no signal", say.
+            (None, true) => return,
+        };
         totals.frames += 1;
-        totals.each[key] += 1;
-        let seq = frame.seq.unwrap_or(totals.each[key]);
+        totals.each[key] = counted;
+        if frame.seq.is_some() && !self.is_numbered {
+            // What was counted so far has nothing to do with the numbers.
+            self.is_numbered = true;
+            totals.newest_seq = seq;
+        }
         totals.newest_seq = totals.newest_seq.max(seq);
         if let Some(captured_at) = frame.captured_at {
             record(&mut totals.ages, now.wall.since(captured_at));
@@ -231,4 +245,26 @@ impl Tally {
 /// Adds a time to a histogram of microseconds.
 pub fn record(times: &mut Histogram<u64>, time: Duration) {
     times.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_until_one_says_its_number() {
+        let mut tally = Tally::new(1);
+        let now = Now {
+            wall: Timestamp::default(),
+            monotonic: Monotonic::default(),
+        };
+        let mut newest_after = |seq| {
+            let captured_at = None;
+            tally.count(0, &[Arrived { seq, captured_at }], 1, now);
+            tally.totals.newest_seq
+        };
+        assert_eq!((newest_after(None), newest_after(None)), (1, 2));
+        assert_eq!((newest_after(None), newest_after(Some(0))), (3, 0));
+        assert_eq!((newest_after(None), newest_after(Some(1))), (0, 1));
+    }
 }

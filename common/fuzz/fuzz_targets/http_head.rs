@@ -46,6 +46,7 @@ fn channels(format: Format) -> Channels {
         format,
         interval: Duration::from_millis(33),
         ring: ring::new(2).1,
+        history: None,
         counters: Counters::default(),
     })])
 }
