@@ -61,7 +61,7 @@ fn draw(before: &Before<'_>) -> Image {
     let room = text::rows(&image);
     let top = room.saturating_sub(lines.len()) / 2;
     for (row, line) in lines.iter().enumerate() {
-        text::draw(&mut image, top + row, line);
+        text::draw_centred(&mut image, top + row, line);
     }
     image
 }
