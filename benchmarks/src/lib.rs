@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! scenario ──► runner: starts a contender as a child, puts a load on it, samples it ──► result ──► table
-//!                      contender: the broadcaster with one of its drivers, or the bare loop
+//!                      contender: the broadcaster with one of its drivers or a camera, the bare
+//!                      loop, or ustreamer
 //! ```
 //!
 //! Policy: only ratios within one run count. Contenders take turns within each round, each beside
