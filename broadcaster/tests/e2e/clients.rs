@@ -67,15 +67,17 @@ pub(crate) fn script(name: &str) -> Command {
 }
 
 /// Whether these tools are here. If not the test is to be skipped, which `STRICT=1` forbids.
-#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn are_installed(tools: &[&str]) -> bool {
-    let Some(missing) = tools.iter().find(|tool| !is_installed(tool)) else {
-        return true;
-    };
-    let skipped = format!("skipped: {missing} is not installed");
+    let missing = tools.iter().find(|tool| !is_installed(tool));
+    missing.inspect(|tool| skip_without(tool)).is_none()
+}
+
+/// Says that a test is skipped and for lack of what, which `STRICT=1` forbids.
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
+pub(crate) fn skip_without(tool: &str) {
+    let skipped = format!("skipped: {tool} is not installed");
     assert!(env::var("STRICT").as_deref() != Ok("1"), "{skipped}");
     eprintln!("{skipped}");
-    false
 }
 
 fn is_installed(tool: &str) -> bool {

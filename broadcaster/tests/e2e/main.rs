@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod bad_input;
+mod broker;
 mod channels;
 mod clients;
 mod configuration;
