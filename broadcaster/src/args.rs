@@ -31,7 +31,8 @@ pub struct Args {
     pub list: bool,
 
     /// Where frames come from: auto, webcam, webcam:INDEX, webcam:NAME, pattern, pattern?bytes=N, a
-    /// .mjpeg or .jpg file, a folder of JPEGs, http://HOST:PORT/path, or tcp://HOST:PORT[/CHANNEL]
+    /// .mjpeg or .jpg file, a folder of JPEGs, http://HOST:PORT/path, tcp://HOST:PORT[/CHANNEL], or
+    /// amqp://HOST?channel=NAME
     ///
     /// auto takes the first webcam, else the test pattern, and says which. A webcam is meant by its
     /// number or a part of its name (see --list), or by its device node (webcam:/dev/video2). One
@@ -39,7 +40,8 @@ pub struct Args {
     /// its sequence number and capture time as digits and as a bar code; with ?bytes=N every frame
     /// has exactly N bytes. Files are read once and looped at --fps. http:// passes on the stream
     /// of any MJPEG server, and numbers its pictures. tcp:// passes on a channel of another
-    /// broadcaster (without a name its default one): its frames keep their numbers and times.
+    /// broadcaster (without a name its default one), amqp:// one that another broadcaster publishes
+    /// with --model rabbitmq (see --amqp for such URLs): frames keep their numbers and times.
     /// A server that is away is tried again until it is back.
     // A password in the value must not show in --help.
     #[arg(long, value_name = "SRC", env = "FRAMECAST_SOURCE", hide_env_values = true, default_value = "auto", help_heading = CHANNEL)]
@@ -61,14 +63,31 @@ pub struct Args {
     #[arg(long, value_name = "Q", env = "FRAMECAST_QUALITY", default_value = "80", help_heading = CHANNEL)]
     pub quality: u8,
 
-    /// How frames are handed to viewers
+    /// How frames are handed to viewers; both with ring,rabbitmq
     #[arg(
         long,
         value_name = "MODEL",
         env = "FRAMECAST_MODEL",
+        value_delimiter = ',',
         default_value = "ring"
     )]
-    pub model: Model,
+    pub model: Vec<Model>,
+
+    /// RabbitMQ brokers of the model rabbitmq; nodes of a cluster with commas between them
+    ///
+    /// amqps:// talks in private. ?cacertfile=FILE trusts only the authorities in that file,
+    /// &certfile=FILE&keyfile=FILE show who we are (all PEM); heartbeat= and frame_max= are as in
+    /// RabbitMQ's own URLs. A broker that is away is tried again until it is back, and viewers of the
+    /// ring do not notice.
+    // A password in the value must not show in --help.
+    #[arg(
+        long,
+        value_name = "URL,URL",
+        env = "FRAMECAST_AMQP",
+        hide_env_values = true,
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f"
+    )]
+    pub amqp: String,
 
     /// What moves the bytes of the ring's viewers
     #[arg(
@@ -111,6 +130,10 @@ pub struct Args {
     /// several, this says which of them the flags are about.
     #[arg(long, value_name = "NAME", env = "FRAMECAST_CHANNEL", default_value = "main", help_heading = CHANNEL)]
     pub channel: String,
+
+    /// Exchange of the model rabbitmq [default: framecast.CHANNEL]
+    #[arg(long, value_name = "NAME", env = "FRAMECAST_EXCHANGE", help_heading = CHANNEL)]
+    pub exchange: Option<String>,
 
     /// Frames handed on together, 1 to 64
     #[arg(long, value_name = "N", env = "FRAMECAST_FRAMES_PER_PAYLOAD", default_value = "1", help_heading = CHANNEL)]
@@ -183,6 +206,8 @@ pub struct Args {
 pub enum Model {
     /// A lock-free ring inside this process
     Ring,
+    /// A fanout exchange of a RabbitMQ broker
+    Rabbitmq,
 }
 
 /// What moves the bytes of the ring's viewers.
@@ -216,6 +241,9 @@ Examples:
                                                 pass on any MJPEG server
   broadcaster --source tcp://lab.local:7400/main
                                                 pass on another broadcaster
+  broadcaster --model ring,rabbitmq             to viewers here and to a RabbitMQ exchange
+  broadcaster --source amqp://rabbit.local?channel=main
+                                                an edge: viewers here, frames from the exchange
   broadcaster --http 0.0.0.0:8080 --open        for everybody who can reach this machine
   broadcaster --config framecast.toml           several channels, and all of this in a file
   broadcaster --fps 15 --print-config           what is in force and from where, as such a file

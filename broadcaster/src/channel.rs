@@ -8,10 +8,13 @@ use std::time::Duration;
 use common::ring::Ring;
 use common::{Format, Head, Monotonic};
 
+use crate::fanout::exchange::Exchange;
 use crate::history::History;
 
 /// A channel whose newest frame is younger than this is ready, unless its rate is slower still.
 const READY_AGE: Duration = Duration::from_secs(2);
+/// Time between frames where nobody says.
+const INTERVAL: Duration = Duration::from_nanos(33_333_333);
 /// How far back frames are counted for their rate.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
@@ -30,6 +33,10 @@ pub struct Channel {
     pub ring: Ring,
     /// Its last seconds, if they are kept.
     pub history: Option<History>,
+    /// Where else its payloads go, if anywhere.
+    pub exchange: Option<Arc<Exchange>>,
+    /// Whether viewers are served here; else only the exchange hands its frames on.
+    pub has_viewers: bool,
     /// What happened so far.
     pub counters: Counters,
 }
@@ -46,6 +53,22 @@ pub struct Counters {
 }
 
 impl Channel {
+    /// A channel that hands on its payloads through `ring`, opened at wall clock `epoch`.
+    #[must_use]
+    pub fn new(name: &str, epoch: u64, ring: Ring) -> Self {
+        Self {
+            name: name.to_owned(),
+            epoch,
+            format: Format::Jpeg,
+            interval: INTERVAL,
+            ring,
+            history: None,
+            exchange: None,
+            has_viewers: true,
+            counters: Counters::default(),
+        }
+    }
+
     /// What viewers get now. A relay learns it from its frames, and it may change when the origin
     /// restarts.
     #[must_use]
@@ -58,6 +81,17 @@ impl Channel {
     pub fn current_epoch(&self) -> u64 {
         let newest = self.newest_head();
         newest.map_or(self.epoch, |head| head.identity.epoch)
+    }
+
+    /// What to tell those who want frames of it here, where there are none.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<String> {
+        let exchange = self.exchange.as_ref().filter(|_| !self.has_viewers)?;
+        let (brokers, name) = (&exchange.brokers, &exchange.name);
+        Some(format!(
+            "frames of this channel go only through the exchange {name}: receiver \
+             {brokers}?exchange={name} gets them; with --model ring,rabbitmq they are here too"
+        ))
     }
 
     fn newest_head(&self) -> Option<Head> {
@@ -207,13 +241,8 @@ pub(crate) mod tests {
     pub(crate) fn channel(name: &str, format: Format) -> (Arc<Channel>, ring::Publisher) {
         let (publisher, ring) = ring::new(2);
         let channel = Channel {
-            name: name.to_owned(),
-            epoch: 1,
             format,
-            interval: Duration::from_millis(33),
-            ring,
-            history: None,
-            counters: Counters::default(),
+            ..Channel::new(name, 1, ring)
         };
         (Arc::new(channel), publisher)
     }

@@ -8,9 +8,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use common::Payload;
+use receiver::broker::{self, AddressError, Addresses};
 
 use crate::args::keys::{self, Typed};
-use crate::args::{Args, Driver, LogFormat};
+use crate::args::{Args, Driver, LogFormat, Model};
 use crate::capture::relay::UpstreamError;
 use crate::capture::webcam::Wish;
 
@@ -30,6 +31,8 @@ pub use units::parse_duration;
 const MAX_SIDE: u16 = 16_384;
 const MAX_FPS: f64 = 1_000.0;
 const MAX_RING: usize = 1 << 16;
+/// AMQP's own limit of a name, less what is put behind it for queues.
+const MAX_EXCHANGE: usize = 200;
 const MAX_WORKERS: usize = 256;
 /// Unsent bytes the kernel may hold for a viewer. On a link of 1.2 Mbit/s frames were 0.4 s old with
 /// this, 0.9 s with 128 KiB, and the CPU was the same (`scripts/measure-unsent`).
@@ -46,6 +49,10 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where native receivers connect.
     pub tcp: SocketAddr,
+    /// Whether viewers are served from the ring.
+    pub has_ring: bool,
+    /// Where the exchanges are, if there are any.
+    pub brokers: Option<Addresses>,
     /// What moves the bytes of the ring's viewers.
     pub driver: DriverConfig,
     /// Payloads older than this are skipped for a viewer if there is a newer one.
@@ -101,6 +108,8 @@ pub struct ChannelConfig {
     pub ring_capacity: usize,
     /// How much of the past is kept, if any is.
     pub history: Option<Duration>,
+    /// Name of the exchange, if there are any.
+    pub exchange: String,
 }
 
 /// Why the arguments cannot be carried out. All of these are for the user to mend.
@@ -134,18 +143,15 @@ pub enum Error {
         "--source {0}: no such file or folder; sources are auto, \
          webcam[:INDEX or :NAME], pattern[?bytes=N], \
          a .mjpeg or .jpg file, a folder of JPEGs, http://HOST[:PORT]/path, \
-         or tcp://HOST:PORT[/CHANNEL]"
+         tcp://HOST:PORT[/CHANNEL], or amqp://HOST?channel=NAME"
     )]
     NoSuchSource(String),
     /// An address that leads to no stream.
     #[error("--source {0}")]
     Upstream(#[from] UpstreamError),
-    /// A kind of source that belongs to the design but not to this version.
-    #[error(
-        "--source {0}: it cannot do that yet; use auto, webcam, pattern, a file, a folder, http:// \
-         or tcp://"
-    )]
-    SourceNotYet(String),
+    /// Brokers that lead nowhere.
+    #[error("--amqp {0}")]
+    Brokers(#[from] AddressError),
     /// An address that others could reach, without saying so.
     #[error(
         "{what} {addr}: others can reach this address and watch; add --open to allow that, \
@@ -190,6 +196,7 @@ impl Config {
             channels.push(channel.map_err(|error| placed(error, said))?);
             program.get_or_insert((args, said));
         }
+        differ(&channels)?;
         let (args, said) = program.expect("there is at least one channel");
         let config = Self::from_args(args, channels).map_err(|error| placed(error, said))?;
         Ok(Self { settings, ..config })
@@ -208,6 +215,17 @@ impl Config {
             if !addr.ip().is_loopback() && !args.open {
                 return Err(Error::NotOpen { what, addr });
             }
+        }
+        let has_ring = args.model.contains(&Model::Ring);
+        let has_exchange = args.model.contains(&Model::Rabbitmq);
+        let brokers = has_exchange.then(|| args.amqp.parse()).transpose()?;
+        if let Some(channel) = channels
+            .iter()
+            .find(|one| !has_ring && one.history.is_some())
+        {
+            let history = humantime::format_duration(channel.history.unwrap_or_default());
+            let right = "stills of the past are served from the ring: --model ring,rabbitmq";
+            return Err(wrong("--history", history, right));
         }
         let budget = &args.memory_budget;
         let memory_budget = units::parse_bytes(budget).filter(|&bytes| bytes >= MIN_BUDGET);
@@ -230,6 +248,8 @@ impl Config {
             channels,
             http,
             tcp,
+            has_ring,
+            brokers,
             driver: DriverConfig::from_args(&args)?,
             max_age: args.max_age,
             unsent_limit,
@@ -242,6 +262,18 @@ impl Config {
             settings: Vec::new(),
         })
     }
+}
+
+/// An exchange has one publisher.
+fn differ(channels: &[ChannelConfig]) -> Result<(), Error> {
+    for (place, channel) in channels.iter().enumerate() {
+        let mut before = channels[..place].iter();
+        if let Some(other) = before.find(|other| other.exchange == channel.exchange) {
+            let right = format!("channel {} has this exchange already", other.name);
+            return Err(wrong("--exchange", &channel.exchange, right));
+        }
+    }
+    Ok(())
 }
 
 /// What was said, as arguments. Each value that comes here has been understood alone before.
@@ -308,6 +340,12 @@ impl ChannelConfig {
         let ring_capacity = args.ring_capacity;
         within("--ring-capacity", ring_capacity, 2, MAX_RING)?;
         let size = parse_size(&args.size)?;
+        let exchange = args.exchange.clone();
+        let exchange = exchange.unwrap_or_else(|| broker::exchange_of(&name));
+        if !(1..=MAX_EXCHANGE).contains(&exchange.len()) {
+            let right = format!("a name of 1 to {MAX_EXCHANGE} bytes");
+            return Err(wrong("--exchange", exchange, right));
+        }
         let controls = args.control.iter().map(|text| parse_control(text));
         Ok(Self {
             name,
@@ -323,6 +361,7 @@ impl ChannelConfig {
             frames_per_payload,
             ring_capacity,
             history: (!args.history.is_zero()).then_some(args.history),
+            exchange,
         })
     }
 
@@ -415,7 +454,27 @@ mod tests {
             ("--frames-per-payload 65", "from 1 to 64"),
             ("--ring-capacity 1", "from 2 to 65536"),
             ("--source nowhere.mjpeg", "no such file or folder"),
-            ("--source amqp://cam/", "cannot do that yet"),
+            (
+                "--source amqp://cam?x=1",
+                "x= is not known; known are heartbeat",
+            ),
+            (
+                "--source amqp://cam?channel=A",
+                "\"A\" in \"amqp://cam:5672/%2F\" is not a channel",
+            ),
+            ("--model ring,both", "ring, rabbitmq"),
+            (
+                "--model rabbitmq --amqp http://x",
+                "--amqp http:// is not a broker's scheme",
+            ),
+            (
+                "--model rabbitmq --history 5s",
+                "--history 5s: stills of the past",
+            ),
+            (
+                "--model rabbitmq --exchange=",
+                "--exchange : a name of 1 to 200",
+            ),
             ("--source webcam:", "webcam:INDEX, webcam:NAME"),
             ("--control brightness", "NAME=VALUE such as brightness=128"),
             ("--control =3", "NAME=VALUE such as brightness=128"),

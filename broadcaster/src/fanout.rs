@@ -1,9 +1,12 @@
-//! Frames become payloads and go out to every reader.
+//! Frames become payloads and go out to every reader: through the ring of this process, through an
+//! exchange of a broker ([`exchange`]), or both.
 
 use std::sync::Arc;
 
 use common::wire::{MAX_PAYLOAD, payload};
 use common::{Clock, Frame, Payload, SystemClock, ring};
+
+pub mod exchange;
 
 /// A fan-out model's writing end.
 pub trait Publish: Send {
@@ -14,6 +17,24 @@ pub trait Publish: Send {
 impl Publish for ring::Publisher {
     fn publish(&mut self, payload: Arc<Payload>) {
         Self::publish(self, payload);
+    }
+}
+
+/// All writing ends of a channel. The ring is always there: pages and readiness look at it.
+#[derive(Debug)]
+pub struct Models {
+    /// The ring's.
+    pub ring: ring::Publisher,
+    /// The exchange's, if there is one.
+    pub exchange: Option<exchange::Publisher>,
+}
+
+impl Publish for Models {
+    fn publish(&mut self, payload: Arc<Payload>) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.publish(payload.clone());
+        }
+        self.ring.publish(payload);
     }
 }
 

@@ -23,14 +23,15 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
 use crate::capture::Feed;
-use crate::channel::{Channel, Channels, Counters};
+use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
 use crate::egress::pages::Pages;
 use crate::egress::viewer::STALL_LIMIT;
 use crate::egress::{Driver, Protocol};
-use crate::fanout::Payloader;
+use crate::fanout::exchange::{self, Exchange};
+use crate::fanout::{Models, Payloader};
 use crate::history::History;
 
 /// Connections the kernel keeps for the door while it is busy.
@@ -38,6 +39,9 @@ const LISTEN_BACKLOG: u32 = 4096;
 
 /// Descriptors kept free for listeners, sources, handshakes and pages.
 const OWN_DESCRIPTORS: usize = 64;
+
+/// Payloads in a ring that has no viewers: what is said about the channel needs no more.
+const NEWEST_ONLY: usize = 2;
 
 /// Why the broadcaster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,8 @@ pub struct Broadcaster {
     feeds: Vec<Feed>,
     runtime: Runtime,
     http: TcpListener,
-    tcp: TcpListener,
+    /// `None` if there are no viewers here.
+    tcp: Option<TcpListener>,
     /// Descriptors left for viewers.
     descriptors: usize,
 }
@@ -112,9 +117,10 @@ impl Broadcaster {
             .build()?;
         let guard = runtime.enter();
         let http = listen("--http", config.http)?;
-        let tcp = listen("--tcp", config.tcp)?;
+        let tcp = config.has_ring.then(|| listen("--tcp", config.tcp));
+        let tcp = tcp.transpose()?;
         drop(guard);
-        warn_if_open(&[&http, &tcp]);
+        warn_if_open([&http].into_iter().chain(&tcp));
         Ok(Self {
             config,
             feeds,
@@ -133,15 +139,14 @@ impl Broadcaster {
             .expect("a bound socket has an address")
     }
 
-    /// Where native receivers connect.
+    /// Where native receivers connect, if they can.
     #[must_use]
-    pub fn tcp_addr(&self) -> SocketAddr {
-        self.tcp
-            .local_addr()
-            .expect("a bound socket has an address")
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        let addr = self.tcp.as_ref()?.local_addr();
+        Some(addr.expect("a bound socket has an address"))
     }
 
-    /// What is served and where, for people and scripts: four lines a channel, the default one first.
+    /// What is served and where, for people and scripts: some lines a channel, the default one first.
     #[must_use]
     pub fn summary(&self) -> String {
         let (http, tcp) = (self.http_addr(), self.tcp_addr());
@@ -152,10 +157,14 @@ impl Broadcaster {
             if !summary.is_empty() {
                 page = format!("/watch/{name}");
             }
-            summary += &format!(
-                "source  {source}\npage    http://{http}{page}\n\
-                 stream  http://{http}/live/{name}.mjpeg\nnative  tcp://{tcp}/{name}\n"
-            );
+            summary += &format!("source  {source}\npage    http://{http}{page}\n");
+            if let Some(tcp) = tcp {
+                summary += &format!("stream  http://{http}/live/{name}.mjpeg\n");
+                summary += &format!("native  tcp://{tcp}/{name}\n");
+            }
+            if let Some(brokers) = &self.config.brokers {
+                summary += &format!("amqp    {brokers}?exchange={}\n", channel.exchange);
+            }
         }
         summary
     }
@@ -170,13 +179,15 @@ impl Broadcaster {
         let share = budget.limit() / self.feeds.len() as u64;
         let starts = self.config.channels.iter().zip(self.feeds);
         let starts: Vec<_> = starts
-            .map(|(config, feed)| Start::new(config, feed, share))
+            .map(|(channel, feed)| Start::new(channel, feed, share, &self.config))
             .collect();
         let channels = starts.iter().map(|start| start.channel.clone());
         let channels = Channels::new(channels.collect());
         let (driver, workers) = Driver::start(self.config.driver, &channels, &budget, shutdown)?;
         let histories = channels.iter().map(|one| history::spawn(one, shutdown));
         let histories = histories.collect::<io::Result<Vec<_>>>()?;
+        let exchanges = channels.iter().filter_map(|one| one.exchange.clone());
+        let exchanges = exchange::spawn(exchanges.collect(), shutdown)?;
         let captures = starts.into_iter().map(|start| start.run(&budget, shutdown));
         let captures = captures.collect::<io::Result<Vec<_>>>()?;
         let allow_origin = self.config.allow_origin;
@@ -195,14 +206,17 @@ impl Broadcaster {
             allow_origin,
         });
         let http = accept::serve(self.http, door.clone(), Protocol::Http, shutdown.clone());
-        let tcp = accept::serve(self.tcp, door, Protocol::Tcp, shutdown.clone());
         self.runtime.spawn(http);
-        self.runtime.spawn(tcp);
+        if let Some(tcp) = self.tcp {
+            let tcp = accept::serve(tcp, door, Protocol::Tcp, shutdown.clone());
+            self.runtime.spawn(tcp);
+        }
         self.runtime.block_on(shutdown.triggered());
         info!("ending");
         self.runtime.shutdown_background();
         let histories = histories.into_iter().flatten();
-        for thread in captures.into_iter().chain(workers).chain(histories) {
+        let threads = captures.into_iter().chain(exchanges).chain(workers);
+        for thread in threads.chain(histories) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {
                 warn!(name, "a thread panicked");
@@ -216,28 +230,39 @@ impl Broadcaster {
 struct Start {
     channel: Arc<Channel>,
     feed: Feed,
-    payloader: Payloader<ring::Publisher>,
+    payloader: Payloader<Models>,
 }
 
 impl Start {
     /// `share` is the channel's part of the memory budget: half of it for the ring, a quarter for
     /// the history, though both mostly hold the same frames.
-    fn new(config: &ChannelConfig, feed: Feed, share: u64) -> Self {
-        let (publisher, ring) = ring::bounded(config.ring_capacity, share / 2);
-        let history = config.history.map(|span| History::new(span, share / 4));
+    fn new(config: &ChannelConfig, feed: Feed, share: u64, program: &Config) -> Self {
+        let capacity = if program.has_ring {
+            config.ring_capacity
+        } else {
+            NEWEST_ONLY
+        };
+        let (ring_publisher, ring) = ring::bounded(capacity, share / 2);
+        let exchange = program.brokers.clone().map(|brokers| {
+            let exchange = Exchange::new(config.exchange.clone(), brokers);
+            Arc::new(exchange)
+        });
+        let models = Models {
+            ring: ring_publisher,
+            exchange: exchange.clone().map(exchange::Publisher::new),
+        };
         let channel = Channel {
-            name: config.name.clone(),
-            epoch: SystemClock.wall().as_nanos(),
             format: feed.format(),
             interval: config.interval,
-            ring,
-            history,
-            counters: Counters::default(),
+            history: config.history.map(|span| History::new(span, share / 4)),
+            exchange,
+            has_viewers: program.has_ring,
+            ..Channel::new(&config.name, SystemClock.wall().as_nanos(), ring)
         };
         Self {
             channel: Arc::new(channel),
             feed,
-            payloader: Payloader::new(publisher, config.frames_per_payload),
+            payloader: Payloader::new(models, config.frames_per_payload),
         }
     }
 
@@ -253,11 +278,8 @@ impl Start {
 }
 
 /// Whoever opens the program to others shall know it.
-fn warn_if_open(listeners: &[&TcpListener]) {
-    for addr in listeners
-        .iter()
-        .filter_map(|listener| listener.local_addr().ok())
-    {
+fn warn_if_open<'a>(listeners: impl Iterator<Item = &'a TcpListener>) {
+    for addr in listeners.filter_map(|listener| listener.local_addr().ok()) {
         if !addr.ip().is_loopback() {
             warn!("--open: everybody who can reach {addr} can watch");
         }

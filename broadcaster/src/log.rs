@@ -7,9 +7,13 @@ use broadcaster::args::LogFormat;
 use broadcaster::config::{self, Config};
 use tracing_subscriber::EnvFilter;
 
+/// What lapin says of a broker's refusals, our own lines say better. Who wants it can still ask.
+const QUIET: &str = "lapin=off";
+
 /// Starts logging as configured: to stderr, coloured only on a terminal.
 pub(crate) fn init(config: &Config) -> Result<(), config::Error> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log));
+    let filter = filter.map_err(|error| {
         let right =
             format!("error, warn, info, debug, trace or a filter like broadcaster=debug ({error})");
         let value = config.log.clone();

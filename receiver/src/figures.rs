@@ -150,7 +150,7 @@ impl Collector {
             url: config.source.to_string(),
             clock: match config.source {
                 Source::Tcp(_) => "synchronised to server",
-                Source::Http(_) => "unchecked",
+                Source::Http(_) | Source::Amqp(_) => "unchecked",
             },
             decode: config.decode,
             synchrony: Synchrony::new(config.count.get()),

@@ -8,8 +8,10 @@
 //! Names are resolved and connections opened on a thread of their own, so that [`Ingress::recv`]
 //! keeps its timeout even when the network does not answer.
 
-mod backoff;
+pub mod backoff;
+mod damage;
 mod error;
+mod exchange;
 pub mod http;
 mod offset;
 mod socket;
@@ -30,14 +32,18 @@ use common::{
 use tracing::{debug, info, warn};
 
 use self::backoff::Backoff;
+use self::damage::Damage;
 pub use self::error::Error;
 pub use self::offset::ClockOffset;
-pub use self::source::{Error as SourceError, Source, Tcp};
+pub(crate) use self::source::host_of;
+pub use self::source::{Amqp, Error as SourceError, Source, Tcp};
 
 /// Longest wait before the word to end is looked for.
 const SLICE: Duration = Duration::from_millis(250);
 /// Most payloads taken in at once on the way to the newest key frame.
 const MAX_RESUME: usize = 1_024;
+/// Brokers have many readers, but few that try again: those behind one host come one by one.
+const LONGEST_WAIT_FOR_BROKERS: Duration = Duration::from_secs(1);
 const DIALLER_STACK_BYTES: usize = 256 << 10;
 
 /// What to ask the server for.
@@ -105,7 +111,10 @@ pub struct Ingress {
     /// Taken in on the way to the newest key frame, not handed out yet.
     pending: VecDeque<Arc<Payload>>,
     memory: http::Memory,
+    damage: Damage,
+    /// Connections whose messages were not what they should be.
     damaged: u64,
+    dials: usize,
 }
 
 #[derive(Debug)]
@@ -136,13 +145,16 @@ enum Cause {
 enum Connection {
     Tcp(tcp::Connection),
     Http(http::Connection),
+    Exchange(exchange::Connection),
 }
 
 impl Connection {
-    fn open(source: &Source, options: &Options) -> Result<Self, Error> {
+    /// The connection number `dial` since the beginning.
+    fn open(source: &Source, options: &Options, dial: usize) -> Result<Self, Error> {
         match source {
             Source::Tcp(tcp) => tcp::Connection::open(tcp, options).map(Self::Tcp),
             Source::Http(url) => http::Connection::open(url, options).map(Self::Http),
+            Source::Amqp(amqp) => exchange::Connection::open(amqp, dial).map(Self::Exchange),
         }
     }
 }
@@ -152,19 +164,25 @@ impl Ingress {
     #[must_use]
     pub fn open(source: Source, options: Options, shutdown: Shutdown) -> Self {
         let until = Monotonic::default();
+        let backoff = match source {
+            Source::Amqp(_) => Backoff::up_to(LONGEST_WAIT_FOR_BROKERS),
+            Source::Tcp(_) | Source::Http(_) => Backoff::default(),
+        };
         Self {
             source: Arc::new(source),
             options,
             shutdown,
             state: State::Waiting { until },
-            backoff: Backoff::default(),
+            backoff,
             outage: Outage::None,
             last_error: None,
             was_connected: false,
             index: 0,
             pending: VecDeque::new(),
             memory: http::Memory::default(),
+            damage: Damage::default(),
             damaged: 0,
+            dials: 0,
         }
     }
 
@@ -180,17 +198,17 @@ impl Ingress {
         self.last_error.as_ref()
     }
 
-    /// How far the server's clock is ahead of ours; `None` while unknown, and always on HTTP.
+    /// How far the server's clock is ahead of ours; `None` while unknown, and always on HTTP and AMQP.
     #[must_use]
     pub fn clock_offset(&self) -> Option<ClockOffset> {
         match self.connection()? {
             Connection::Tcp(connection) => connection.clock_offset(),
-            Connection::Http(_) => None,
+            Connection::Http(_) | Connection::Exchange(_) => None,
         }
     }
 
     /// How old a frame was that arrived just now, at `arrived_at` of our wall clock; `None` if that
-    /// cannot be known. On HTTP both clocks are taken to agree.
+    /// cannot be known. On HTTP and AMQP both clocks are taken to agree.
     #[must_use]
     pub fn age(&self, head: &Head, arrived_at: Timestamp) -> Option<Duration> {
         match self.connection()? {
@@ -201,13 +219,14 @@ impl Ingress {
             Connection::Http(connection) => connection
                 .is_dated()
                 .then(|| arrived_at.since(head.captured_at)),
+            Connection::Exchange(_) => Some(arrived_at.since(head.captured_at)),
         }
     }
 
     /// Messages and parts so far that were not what they should be.
     #[must_use]
     pub const fn damaged(&self) -> u64 {
-        self.damaged + self.memory.damaged()
+        self.damaged + self.memory.damaged() + self.damage.count()
     }
 
     fn connection(&self) -> Option<&Connection> {
@@ -261,6 +280,7 @@ impl Ingress {
                 let polled = match &mut **connection {
                     Connection::Tcp(connection) => connection.poll(deadline),
                     Connection::Http(connection) => connection.poll(&mut self.memory, deadline),
+                    Connection::Exchange(connection) => connection.poll(&mut self.damage, deadline),
                 };
                 match polled.and_then(|frames| self.options.check(frames)) {
                     Ok(frames) => return frames.map(|frames| self.payload(frames)),
@@ -275,12 +295,13 @@ impl Ingress {
     /// Begins to connect, elsewhere.
     fn dial(&mut self) {
         let (answer, answered) = mpsc::channel();
-        let (source, options) = (self.source.clone(), self.options);
+        let (source, options, dial) = (self.source.clone(), self.options, self.dials);
+        self.dials += 1;
         let spawned = thread::Builder::new()
             .name("dial".to_owned())
             .stack_size(DIALLER_STACK_BYTES)
             // Nobody may be waiting any more: then the connection is closed again.
-            .spawn(move || drop(answer.send(Connection::open(&source, &options))));
+            .spawn(move || drop(answer.send(Connection::open(&source, &options, dial))));
         match spawned {
             Ok(_) => self.state = State::Dialling(answered),
             Err(error) => self.failed(error.into()),

@@ -1,6 +1,6 @@
 //! Watches live streams and says what arrives: frame rate, age, gaps, synchrony.
 //!
-//! In path order: [`ingress`] brings payloads from the network, [`watch`] is one receiver,
+//! In path order: [`broker`] is where exchanges are, [`ingress`] brings payloads from the network, [`watch`] is one receiver,
 //! [`account`] tells what it missed, [`output`] is what becomes of frames, [`figures`] and
 //! [`report`] tell people. [`ingress`] is also how a broadcaster relays another one.
 //!
@@ -13,6 +13,7 @@
 pub mod account;
 #[cfg(feature = "program")]
 pub mod args;
+pub mod broker;
 #[cfg(feature = "program")]
 pub mod config;
 #[cfg(feature = "program")]

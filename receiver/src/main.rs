@@ -8,6 +8,8 @@ use common::Shutdown;
 use receiver::args::Args;
 use receiver::{Config, report, run, signals};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 fn main() -> ExitCode {
     let config = match Config::from_args(Args::from_command_line()) {
@@ -32,9 +34,12 @@ fn watch(config: &Config) -> anyhow::Result<()> {
 }
 
 fn log(level: LevelFilter) {
-    tracing_subscriber::fmt()
+    // What lapin says of a broker's refusals, our own lines say better.
+    let filter = Targets::new().with_default(level);
+    let filter = filter.with_target("lapin", LevelFilter::OFF);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .with_max_level(level)
-        .init();
+        .with_filter(filter);
+    tracing_subscriber::registry().with(lines).init();
 }

@@ -332,10 +332,9 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::atomic::AtomicU64;
 
-    use common::{Format, Image, ManualClock, Payload, ring};
+    use common::{Image, ManualClock, Payload, ring};
 
     use crate::capture::{Picture, file};
-    use crate::channel::Counters;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -456,14 +455,10 @@ mod tests {
             encoder: Encoder::new(80).unwrap(),
             size: (320, 240),
         };
+        let channel = Channel::new("main", 7, ring::new(2).1);
         let channel = Arc::new(Channel {
-            name: "main".to_owned(),
-            epoch: 7,
-            format: Format::Jpeg,
             interval: 33 * MS,
-            ring: ring::new(2).1,
-            history: None,
-            counters: Counters::default(),
+            ..channel
         });
         let published = Published::default();
         let payloader = Payloader::new(published.clone(), per_payload);

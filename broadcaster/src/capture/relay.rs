@@ -3,6 +3,8 @@
 //! * `tcp://` is another broadcaster. Its frames stay what they are: identity, capture time, flags,
 //!   format, bytes and checksum; `hops` grows by one. What was skipped on the way here is a gap to
 //!   all who come behind, and another epoch is a restart. Placeholders are passed on too.
+//! * `amqp://` is an exchange that another broadcaster publishes to: the same frames, so this is an
+//!   edge of that one.
 //! * `http://` is any MJPEG server. Its pictures are numbered here, dated here unless it dates them
 //!   itself, and given the standard Huffman tables if they have none.
 //!
@@ -55,6 +57,8 @@ impl Relay {
     pub fn new(upstream: Upstream) -> Self {
         let (origin, max_age) = match upstream {
             Upstream::Tcp(_) => (Origin::There { last: None }, Some(MAX_AGE)),
+            // The queue's bounds see to it that payloads are young.
+            Upstream::Amqp(_) => (Origin::There { last: None }, None),
             // Not every server takes a query it does not know.
             Upstream::Http(_) => (Origin::Here, None),
         };

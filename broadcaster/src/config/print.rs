@@ -114,7 +114,9 @@ pub fn mask(text: &str) -> String {
         let (scheme, behind) = rest.split_at(begin + 3);
         masked += scheme;
         let end = behind.find(|char: char| matches!(char, '/' | '?' | '#') || char.is_whitespace());
-        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        // In a list the next address may follow at once.
+        let next = behind.find(",amqp").unwrap_or(behind.len());
+        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()).min(next));
         masked += &match authority.rsplit_once('@') {
             Some((user, host)) => match user.split_once(':') {
                 Some((name, _)) => format!("{name}:{MASK}@{host}"),

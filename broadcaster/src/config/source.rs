@@ -26,6 +26,9 @@ pub enum SourceConfig {
     Webcam(Selector),
 }
 
+/// Schemes of other servers' streams.
+const RELAYS: [&str; 4] = ["http:", "tcp:", "amqp:", "amqps:"];
+
 impl SourceConfig {
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let (kind, query) = text.split_once('?').unwrap_or((text, ""));
@@ -34,7 +37,7 @@ impl SourceConfig {
             "pattern" => Ok(Self::Pattern {
                 bytes: parse_pattern_query(text, query)?,
             }),
-            _ if text.starts_with("http:") || text.starts_with("tcp:") => {
+            _ if RELAYS.iter().any(|scheme| text.starts_with(scheme)) => {
                 Ok(Self::Relay(text.parse()?))
             }
             _ if text == "webcam" || text.starts_with("webcam:") => {
@@ -45,15 +48,9 @@ impl SourceConfig {
                 ))
             }
             _ if Path::new(text).exists() => Ok(Self::File(text.into())),
-            _ if is_future_source(text) => Err(Error::SourceNotYet(text.to_owned())),
             _ => Err(Error::NoSuchSource(text.to_owned())),
         }
     }
-}
-
-fn is_future_source(text: &str) -> bool {
-    let kind = text.split([':', '?']).next().unwrap_or_default();
-    matches!(kind, "amqp" | "amqps")
 }
 
 fn parse_pattern_query(text: &str, query: &str) -> Result<Option<usize>, Error> {
@@ -81,7 +78,11 @@ mod tests {
         let padded = SourceConfig::Pattern { bytes: Some(8000) };
         assert_eq!(source("pattern?bytes=8000"), padded);
         assert_eq!(source("src"), SourceConfig::File("src".into()));
-        for text in ["tcp://cam:7400/main", "http://cam/?action=stream"] {
+        for text in [
+            "tcp://cam:7400/main",
+            "http://cam/?action=stream",
+            "amqp://rabbit?channel=lab",
+        ] {
             assert_eq!(source(text), SourceConfig::Relay(text.parse().unwrap()));
         }
     }

@@ -166,6 +166,9 @@ async fn still(
 }
 
 async fn take_still(site: &Site, channel: usize, query: &str) -> Result<Frame, Reply> {
+    if let Some(elsewhere) = site.channels[channel].elsewhere() {
+        return Err(Reply::new(503, elsewhere));
+    }
     site.stills[channel].take(Still::parse(query)?).await
 }
 

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use broadcaster::channel::{Channel, Channels, Counters};
+use broadcaster::channel::{Channel, Channels};
 use broadcaster::config::DriverConfig;
 use broadcaster::egress::accept::{self, Door};
 use broadcaster::egress::admission::{Admission, Limits};
 use broadcaster::egress::pages::Pages;
 use broadcaster::egress::viewer::STALL_LIMIT;
 use broadcaster::egress::{Driver, Protocol};
-use common::{Budget, Format, Shutdown, ring};
+use common::{Budget, Shutdown, ring};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -67,15 +67,7 @@ impl Hall {
     /// A hall on free ports, and what is published there.
     pub(crate) fn open(rules: &Rules) -> (Self, ring::Publisher) {
         let (publisher, ring) = ring::new(rules.capacity);
-        let channel = Arc::new(Channel {
-            name: "main".to_owned(),
-            epoch: 1,
-            format: Format::Jpeg,
-            interval: Duration::from_millis(33),
-            ring,
-            history: None,
-            counters: Counters::default(),
-        });
+        let channel = Arc::new(Channel::new("main", 1, ring));
         let channels = Channels::new(vec![channel.clone()]);
         let (budget, shutdown) = (Budget::new(BUDGET), Shutdown::default());
         let (driver, threads) =

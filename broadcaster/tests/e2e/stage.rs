@@ -37,7 +37,8 @@ impl Stage {
         let thread = thread::spawn(move || broadcaster.run(&ending).unwrap());
         Self {
             http,
-            tcp,
+            // Of no use where nothing is bound.
+            tcp: tcp.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
             shutdown,
             thread: Some(thread),
         }

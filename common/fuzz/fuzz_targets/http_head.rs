@@ -8,7 +8,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use broadcaster::channel::{Channel, Channels, Counters};
+use broadcaster::channel::{Channel, Channels};
 use broadcaster::egress::accept::request::{Reply, Request, Route};
 use common::wire::MAX_HEAD;
 use common::{Format, ring};
@@ -40,15 +40,8 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn channels(format: Format) -> Channels {
-    Channels::new(vec![Arc::new(Channel {
-        name: "main".to_owned(),
-        epoch: 1,
-        format,
-        interval: Duration::from_millis(33),
-        ring: ring::new(2).1,
-        history: None,
-        counters: Counters::default(),
-    })])
+    let channel = Channel::new("main", 1, ring::new(2).1);
+    Channels::new(vec![Arc::new(Channel { format, ..channel })])
 }
 
 fn check_route(request: &Request, stream: &Stream) {

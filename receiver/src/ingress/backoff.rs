@@ -8,27 +8,38 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// The waits between tries.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     next: Duration,
+    longest: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: SHORTEST }
+        Self::up_to(LONGEST)
     }
 }
 
 impl Backoff {
+    /// Waits that grow up to this one.
+    #[must_use]
+    pub const fn up_to(longest: Duration) -> Self {
+        Self {
+            next: SHORTEST,
+            longest,
+        }
+    }
+
     /// The wait before the next try. Those who lost the same server together come back apart.
-    pub(super) fn next(&mut self) -> Duration {
+    #[expect(clippy::should_implement_trait, reason = "there is always one more")]
+    pub fn next(&mut self) -> Duration {
         let wait = self.next;
-        self.next = (wait * 2).min(LONGEST);
+        self.next = (wait * 2).min(self.longest);
         wait * 3 / 4 + wait.mul_f64(random()) / 2
     }
 
     /// The last try brought something.
-    pub(super) fn reset(&mut self) {
-        *self = Self::default();
+    pub fn reset(&mut self) {
+        *self = Self::up_to(self.longest);
     }
 }
 

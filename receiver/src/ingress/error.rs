@@ -7,6 +7,8 @@ use common::DecodeError;
 use common::wire::MAX_HOPS;
 use common::wire::tcp::{Goodbye, GoodbyeCode};
 
+use crate::broker;
+
 /// Longest wait that a server can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -69,6 +71,9 @@ pub enum Error {
     /// Redirected again and again.
     #[error("redirected more than {0} times")]
     Redirects(usize),
+    /// A broker refuses.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
 }
 
 impl Error {
@@ -82,6 +87,7 @@ impl Error {
                 GoodbyeCode::UnknownChannel | GoodbyeCode::Version
             ),
             Self::Status { code, .. } => *code == 404,
+            Self::Broker(error) => error.is_permanent(),
             Self::Version(_)
             | Self::NotAStream(_)
             | Self::Still(_)

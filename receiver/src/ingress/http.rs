@@ -7,18 +7,16 @@ pub mod chunked;
 pub mod head;
 mod numbering;
 
-use std::time::Duration;
-
 use bytes::BytesMut;
 use common::wire::mjpeg::{Parser, Part};
 use common::{
     Clock, DecodeError, Flags, Format, Frame, Head, Monotonic, SystemClock, Timestamp, jpeg,
 };
-use tracing::warn;
 use url::Url;
 
 use self::head::{Coding, Response};
 use self::numbering::Numbering;
+use super::damage::Damage;
 use super::socket::{ANSWER_TIMEOUT, Socket};
 use super::source::{host_of, without_secrets};
 use super::{Error, Options};
@@ -26,15 +24,12 @@ use super::{Error, Options};
 /// Most redirects followed.
 const MAX_REDIRECTS: usize = 5;
 const DEFAULT_PORT: u16 = 80;
-/// Damaged parts are logged no more often than this.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// What an ingress keeps from one connection to the next.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     numbering: Numbering,
-    damaged: u64,
-    next_log: Monotonic,
+    damage: Damage,
 }
 
 impl Memory {
@@ -45,7 +40,7 @@ impl Memory {
 
     /// Parts that were no pictures.
     pub(super) const fn damaged(&self) -> u64 {
-        self.damaged
+        self.damage.count()
     }
 
     /// The frame that a part makes, `None` if it is no picture.
@@ -53,11 +48,12 @@ impl Memory {
         let picture = match jpeg::scan(&part.data) {
             Ok(picture) if picture.length <= Frame::MAX_BYTES => picture,
             Ok(picture) => {
-                self.damage(&format!("a picture of {} bytes", picture.length));
+                let why = format!("a picture of {} bytes", picture.length);
+                self.damage.note("a part", &why);
                 return None;
             }
             Err(error) => {
-                self.damage(&error.to_string());
+                self.damage.note("a part", &error.to_string());
                 return None;
             }
         };
@@ -76,15 +72,6 @@ impl Memory {
             hops: part.head.hops,
         };
         Some(Frame::new(head, part.data.slice(..picture.length)))
-    }
-
-    fn damage(&mut self, what: &str) {
-        self.damaged += 1;
-        let now = SystemClock.monotonic();
-        if now >= self.next_log {
-            self.next_log = now + LOG_EVERY;
-            warn!(damaged = self.damaged, "a part was left out: {what}");
-        }
     }
 }
 
@@ -271,6 +258,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use common::wire::mjpeg::PartHead;
+    use std::time::Duration;
 
     #[test]
     fn max_age_goes_into_the_query_only_if_wanted() {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use common::wire::MAX_CHANNEL;
 use url::{Host, Url};
 
+use crate::broker::{self, AddressError, Addresses};
+
 /// A stream's address. Displayed without user name and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -13,6 +15,20 @@ pub enum Source {
     Tcp(Tcp),
     /// `http://[USER:PASSWORD@]HOST[:PORT]/path?query`: any MJPEG server.
     Http(Url),
+    /// A fanout exchange of a RabbitMQ broker.
+    Amqp(Amqp),
+}
+
+/// An exchange and how to read from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amqp {
+    /// Where it is.
+    pub brokers: Addresses,
+    /// Its name.
+    pub exchange: String,
+    /// Messages that may be on their way unacknowledged; 0: acknowledgements are not wanted; `None`:
+    /// the default. Only for measuring.
+    pub prefetch: Option<u16>,
 }
 
 /// The address of one channel of a native server.
@@ -50,14 +66,29 @@ pub enum Error {
     /// More than the native protocol has room for.
     #[error("{0:?} has more than tcp://HOST:PORT/CHANNEL")]
     Surplus(String),
+    /// Not a broker's URL.
+    #[error(transparent)]
+    Broker(#[from] AddressError),
+    /// A wrong value in a broker's URL.
+    #[error("?{0}={1}: right would be {2}")]
+    Key(String, String, &'static str),
 }
 
-const FORMS: &str = "tcp://HOST:PORT[/CHANNEL] or http://HOST[:PORT]/path";
+const FORMS: &str = "tcp://HOST:PORT[/CHANNEL], http://HOST[:PORT]/path or \
+                     amqp://USER:PASSWORD@HOST/VHOST?channel=NAME";
+/// Keys of an AMQP URL's query that are about the exchange.
+const AMQP_KEYS: [&str; 3] = ["channel", "exchange", "prefetch"];
+/// AMQP's own limit.
+const MAX_EXCHANGE: usize = 127;
+const DEFAULT_CHANNEL: &str = "main";
 
 impl FromStr for Source {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        if text.starts_with("amqp:") || text.starts_with("amqps:") {
+            return Amqp::parse(text).map(Self::Amqp);
+        }
         let url = Url::parse(text).map_err(|error| Error::Url(text.to_owned(), error))?;
         match url.scheme() {
             "tcp" => Tcp::from_url(&url).map(Self::Tcp),
@@ -73,6 +104,7 @@ impl fmt::Display for Source {
         match self {
             Self::Tcp(tcp) => tcp.fmt(f),
             Self::Http(url) => without_secrets(url).fmt(f),
+            Self::Amqp(amqp) => amqp.fmt(f),
         }
     }
 }
@@ -116,7 +148,60 @@ impl fmt::Display for Tcp {
 }
 
 /// The host as the resolver wants it: IPv6 without brackets.
-pub(super) fn host_of(url: &Url) -> String {
+impl Amqp {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let (brokers, keys) = Addresses::parse(text, &AMQP_KEYS)?;
+        let (mut channel, mut exchange, mut prefetch) = (None, None, None);
+        for (key, value) in keys {
+            let wrong = |right| Error::Key(key.clone(), value.clone(), right);
+            match &*key {
+                "channel" if !is_channel(&value) => {
+                    return Err(Error::Channel(brokers.to_string(), value));
+                }
+                "channel" => keep(&mut channel, value.clone()).ok_or_else(|| wrong(ONE))?,
+                "exchange" if (1..=MAX_EXCHANGE).contains(&value.len()) => {
+                    keep(&mut exchange, value.clone()).ok_or_else(|| wrong(ONE))?;
+                }
+                "exchange" => return Err(wrong("a name of 1 to 127 bytes")),
+                _ => {
+                    let right = "a number from 0 to 65535";
+                    let count = value.parse().map_err(|_| wrong(right))?;
+                    keep(&mut prefetch, count).ok_or_else(|| wrong(ONE))?;
+                }
+            }
+        }
+        let channel = channel.as_deref().unwrap_or(DEFAULT_CHANNEL);
+        Ok(Self {
+            brokers,
+            exchange: exchange.unwrap_or_else(|| broker::exchange_of(channel)),
+            prefetch,
+        })
+    }
+}
+
+const ONE: &str = "one value for all brokers of the list";
+
+/// Keeps a value; `None` if another one was said before.
+fn keep<T: PartialEq>(slot: &mut Option<T>, value: T) -> Option<()> {
+    if slot.as_ref().is_some_and(|known| *known != value) {
+        return None;
+    }
+    *slot = Some(value);
+    Some(())
+}
+
+impl fmt::Display for Amqp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}?exchange={}",
+            self.brokers,
+            broker::escaped(&self.exchange)
+        )
+    }
+}
+
+pub(crate) fn host_of(url: &Url) -> String {
     match url.host() {
         Some(Host::Ipv6(address)) => address.to_string(),
         Some(host) => host.to_string(),

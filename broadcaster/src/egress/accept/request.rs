@@ -88,6 +88,9 @@ impl Request {
             Ok(None) => return Ok(Route::Pages),
             Err(unknown) => return Err(Reply::new(404, unknown.to_string())),
         };
+        if let Some(elsewhere) = channels[channel].elsewhere() {
+            return Err(Reply::new(503, elsewhere));
+        }
         if !is_http_stream(&channels[channel]) {
             let text = "this channel carries opaque frames, which only tcp:// can deliver";
             return Err(Reply::new(406, text));

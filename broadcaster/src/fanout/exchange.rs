@@ -1,0 +1,166 @@
+//! The model `rabbitmq`: payloads go out through a fanout exchange, one for each channel.
+//!
+//! Capture leaves each payload in a place of one ([`handoff`]) and never waits. A thread of its own
+//! takes it from there to the broker ([`link`]), for all channels together. A broker that is slow,
+//! blocked, or gone costs frames of this model, which are counted, and nothing else.
+//!
+//! The message's body is the PAYLOAD of the wire format; its head tells the newest frame's identity,
+//! time and flags once more, for programs that do not read that (`common/wire.md`).
+
+mod flight;
+mod handoff;
+mod latency;
+mod link;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+
+use common::{Payload, Shutdown};
+use receiver::broker::Addresses;
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tracing::error;
+
+use self::handoff::Handoff;
+pub use self::latency::Latency;
+use super::Publish;
+
+/// A channel's exchange: what is handed over to it, and what is known of it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its name at the broker.
+    pub name: String,
+    /// Where it is.
+    pub brokers: Addresses,
+    /// What happened so far.
+    pub counters: Counters,
+    health: Mutex<Health>,
+    handoff: Handoff,
+}
+
+/// What happened to payloads: handed over = published + dropped + those on their way, of which one
+/// waits to be sent.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Payloads that the broker has confirmed.
+    pub published: AtomicU64,
+    /// Payloads that it has not: overtaken by newer ones while it took none, refused by it, or on
+    /// their way when a connection was lost.
+    pub dropped: AtomicU64,
+    /// Times a lost connection was had again.
+    pub reconnects: AtomicU64,
+    /// Times the broker took nothing for lack of memory or disk.
+    pub blocks: AtomicU64,
+    /// From capture's hand to the broker's confirmation.
+    pub latency: Latency,
+}
+
+/// Whether payloads get to the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// No connection yet.
+    Connecting,
+    /// They do.
+    Publishing {
+        /// To which one.
+        broker: String,
+    },
+    /// The broker is there and takes none.
+    Blocked {
+        /// Which one.
+        broker: String,
+        /// What it says: what it is short of.
+        reason: String,
+    },
+    /// No connection.
+    Away {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Exchange {
+    /// An exchange that nothing was handed over to.
+    #[must_use]
+    pub fn new(name: String, brokers: Addresses) -> Self {
+        Self {
+            name,
+            brokers,
+            counters: Counters::default(),
+            health: Mutex::new(Health::Connecting),
+            handoff: Handoff::default(),
+        }
+    }
+
+    /// Whether payloads get to the broker now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.lock().clone()
+    }
+
+    fn set_health(&self, health: Health) {
+        *self.lock() = health;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Health> {
+        self.health
+            .lock()
+            .expect("no thread panics while holding this")
+    }
+}
+
+/// The writing end. There is one for each exchange.
+#[derive(Debug)]
+pub struct Publisher(Arc<Exchange>);
+
+impl Publisher {
+    /// The end through which capture hands over to `exchange`.
+    #[must_use]
+    pub const fn new(exchange: Arc<Exchange>) -> Self {
+        Self(exchange)
+    }
+}
+
+impl Publish for Publisher {
+    fn publish(&mut self, payload: Arc<Payload>) {
+        if self.0.handoff.put(payload).is_some() {
+            self.0.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Starts the thread `exchange`, which publishes what is handed over until the word to end; none if
+/// there is nothing to publish to.
+///
+/// # Errors
+/// If the system gives no thread or no readiness queue.
+pub fn spawn(
+    exchanges: Vec<Arc<Exchange>>,
+    shutdown: &Shutdown,
+) -> io::Result<Option<JoinHandle<()>>> {
+    if exchanges.is_empty() {
+        return Ok(None);
+    }
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let shutdown = shutdown.clone();
+    let publish_all = async move {
+        let mut links = JoinSet::new();
+        for exchange in exchanges {
+            links.spawn(link::run(exchange, shutdown.clone()));
+        }
+        while let Some(ended) = links.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "an exchange is no longer published to");
+            }
+        }
+    };
+    let run = move || {
+        runtime.block_on(publish_all);
+        // A name that is still being resolved is not waited for.
+        runtime.shutdown_background();
+    };
+    let thread = thread::Builder::new().name("exchange".to_owned());
+    thread.spawn(run).map(Some)
+}

@@ -1,0 +1,320 @@
+//! From the place of one to the broker: connect, publish, lose the connection, connect again.
+//!
+//! One task for each exchange. What may stop it (an answer, a confirmation, a socket that takes
+//! nothing) is waited for beside the word to end and the broker's own words, never alone.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use common::wire::payload;
+use common::{Clock, Format, Monotonic, Payload, Shutdown, SystemClock};
+use futures_core::Stream;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
+use receiver::broker::{self, Address, Error, Refusal};
+use receiver::ingress::backoff::Backoff;
+use tracing::{debug, info, warn};
+
+use super::flight::Flight;
+use super::{Exchange, Health};
+
+/// Longest wait before the next try, and the wait when somebody has to change something first.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const WAIT_FOR_PEOPLE: Duration = Duration::from_secs(5);
+/// What the body is: the PAYLOAD of the wire format.
+const CONTENT_TYPE: &str = "application/x-framecast-payload";
+/// Not kept on disk.
+const TRANSIENT: u8 = 1;
+
+/// Publishes until the word to end.
+pub(super) async fn run(exchange: Arc<Exchange>, shutdown: Shutdown) {
+    let mut backoff = Backoff::up_to(LONGEST_WAIT);
+    let mut outage = Outage::default();
+    for dial in 0.. {
+        let opening = Link::open(&exchange, dial);
+        let opened = tokio::select! {
+            () = shutdown.triggered() => return,
+            opened = opening => opened,
+        };
+        let outcome = match opened {
+            Ok(link) => {
+                backoff.reset();
+                outage.end(&exchange);
+                link.publish(&exchange, &shutdown).await
+            }
+            Err(error) => Err(error),
+        };
+        let Err(error) = outcome else { return };
+        outage.note(&exchange, &error);
+        let wait = if error.is_permanent() {
+            WAIT_FOR_PEOPLE
+        } else {
+            backoff.next()
+        };
+        tokio::select! {
+            () = shutdown.triggered() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// What people know of a time without a connection.
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Monotonic>,
+    told: String,
+    was_there: bool,
+}
+
+impl Outage {
+    /// Nothing gets through, because of `error`. People are told once, and when the cause changes.
+    fn note(&mut self, exchange: &Exchange, error: &Error) {
+        let (name, brokers, reason) = (&exchange.name, &exchange.brokers, error.to_string());
+        self.since.get_or_insert_with(|| SystemClock.monotonic());
+        if self.told == reason {
+            debug!("exchange {name}: still {reason}");
+        } else {
+            warn!("exchange {name} at {brokers}: {reason}; its frames are dropped, trying again");
+            self.told.clone_from(&reason);
+        }
+        exchange.set_health(Health::Away { reason });
+    }
+
+    /// It does again, or for the first time.
+    fn end(&mut self, exchange: &Exchange) {
+        let name = &exchange.name;
+        self.told.clear();
+        if let Some(since) = self.since.take() {
+            let seconds = SystemClock.monotonic().since(since).as_secs_f64();
+            info!("exchange {name}: publishing after {seconds:.1} s without a broker");
+        } else {
+            info!("exchange {name}: publishing");
+        }
+        if std::mem::replace(&mut self.was_there, true) {
+            exchange.counters.reconnects.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
+/// Ready when the message was given to the network.
+type Sending = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send>>;
+
+/// A connection that is ours to publish on.
+struct Link {
+    connection: Connection,
+    events: Events,
+    channel: Channel,
+    broker: Address,
+    is_blocked: bool,
+    sending: Option<Sending>,
+    /// When each message on its way was handed over, and its confirmation once it was sent.
+    flight: Flight<(Monotonic, Option<PublisherConfirm>)>,
+}
+
+/// What happened next.
+enum News {
+    Shutdown,
+    Said(Option<Event>),
+    Sent(lapin::Result<PublisherConfirm>),
+    Confirmed(lapin::Result<Confirmation>),
+    Payload,
+    GivenUp,
+}
+
+impl Link {
+    /// Connects, makes the exchange, and takes the lock that only one publisher of it can have.
+    async fn open(exchange: &Exchange, dial: usize) -> Result<Self, Error> {
+        let name = format!("framecast publisher of {}", exchange.name);
+        let (connection, broker) = broker::connect_any(&exchange.brokers, dial, &name).await?;
+        let refused = |error: lapin::Error| Error::new(&broker, &error);
+        let events = Box::pin(connection.events_listener());
+        let channel = broker::own_exchange(&connection, &broker, &exchange.name).await?;
+        let lock = format!("{}{}", exchange.name, broker::LOCK);
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let locked = channel.queue_declare(lock.into(), options, FieldTable::default());
+        locked.await.map_err(refused)?;
+        let confirmed = channel.confirm_select(ConfirmSelectOptions::default());
+        confirmed.await.map_err(refused)?;
+        exchange.set_health(Health::Publishing {
+            broker: broker.to_string(),
+        });
+        Ok(Self {
+            connection,
+            events,
+            channel,
+            broker,
+            is_blocked: false,
+            sending: None,
+            flight: Flight::new(),
+        })
+    }
+
+    /// Publishes what is handed over until the word to end.
+    async fn publish(mut self, exchange: &Exchange, shutdown: &Shutdown) -> Result<(), Error> {
+        loop {
+            let news = self.wait(exchange, shutdown).await;
+            match self.take_in(news, exchange) {
+                Ok(false) => {}
+                Ok(true) => {
+                    broker::close(self.connection).await;
+                    return Ok(());
+                }
+                Err(error) => {
+                    let lost = self.flight.len() as u64;
+                    exchange.counters.dropped.fetch_add(lost, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn wait(&mut self, exchange: &Exchange, shutdown: &Shutdown) -> News {
+        let now = SystemClock.monotonic();
+        let may_send = self.sending.is_none() && !self.is_blocked && self.flight.has_room(now);
+        let given_up_at = self.flight.given_up_at().filter(|_| !self.is_blocked);
+        let left = given_up_at.map_or(Duration::ZERO, |at| at.since(now));
+        let (events, sending, flight) = (&mut self.events, &mut self.sending, &mut self.flight);
+        tokio::select! {
+            biased;
+            () = shutdown.triggered() => News::Shutdown,
+            event = poll_fn(|context| events.as_mut().poll_next(context)) => News::Said(event),
+            sent = poll_fn(|context| match sending {
+                Some(sending) => sending.as_mut().poll(context),
+                None => Poll::Pending,
+            }) => News::Sent(sent),
+            confirmed = poll_fn(|context| match flight.oldest() {
+                Some((_, Some(confirm))) => Pin::new(confirm).poll(context),
+                _ => Poll::Pending,
+            }) => News::Confirmed(confirmed),
+            () = exchange.handoff.ready(), if may_send => News::Payload,
+            () = tokio::time::sleep(left), if given_up_at.is_some() => News::GivenUp,
+        }
+    }
+
+    /// Acts on what happened; true at the word to end.
+    fn take_in(&mut self, news: News, exchange: &Exchange) -> Result<bool, Error> {
+        let refused = |error: lapin::Error| Error::new(&self.broker, &error);
+        match news {
+            News::Shutdown => return Ok(true),
+            News::Said(Some(Event::ConnectionBlocked(reason))) => self.block(exchange, reason),
+            News::Said(Some(Event::ConnectionUnblocked)) => self.unblock(exchange),
+            News::Said(Some(Event::Error(error))) => return Err(refused(error)),
+            News::Said(Some(_)) => {}
+            News::Said(None) => {
+                let words = "its end was not said".to_owned();
+                return Err(Error::of(&self.broker, Refusal::Lost(words)));
+            }
+            News::Sent(sent) => {
+                self.sending = None;
+                let confirm = sent.map_err(refused)?;
+                if let Some((_, slot)) = self.flight.newest() {
+                    *slot = Some(confirm);
+                }
+            }
+            News::Confirmed(confirmed) => {
+                let confirmation = confirmed.map_err(refused)?;
+                self.arrived(&confirmation, exchange);
+            }
+            News::Payload => self.send(exchange),
+            News::GivenUp => return Err(Error::of(&self.broker, Refusal::Silent)),
+        }
+        Ok(false)
+    }
+
+    /// Begins to send what is there.
+    fn send(&mut self, exchange: &Exchange) {
+        let now = SystemClock.monotonic();
+        // Between the beginning of the wait and now the oldest message may have become too old.
+        let taken = self.flight.has_room(now).then(|| exchange.handoff.take());
+        let Some(payload) = taken.flatten() else {
+            return;
+        };
+        self.flight.add((payload.published_at, None), now);
+        let (channel, name) = (self.channel.clone(), exchange.name.clone());
+        self.sending = Some(Box::pin(async move {
+            let body = body(&payload);
+            let head = head(&payload);
+            // The frames are let go of before the network is waited for.
+            drop(payload);
+            let options = BasicPublishOptions::default();
+            let sent = channel.basic_publish(name.into(), "".into(), options, &body, head);
+            sent.await
+        }));
+    }
+
+    fn arrived(&mut self, confirmation: &Confirmation, exchange: &Exchange) {
+        let now = SystemClock.monotonic();
+        let counters = &exchange.counters;
+        if let Some(&mut (handed_over_at, _)) = self.flight.oldest() {
+            counters.latency.record(now.since(handed_over_at));
+        }
+        self.flight.arrived(now);
+        let counter = match confirmation {
+            Confirmation::Nack(_) => &counters.dropped,
+            Confirmation::Ack(_) | Confirmation::NotRequested => &counters.published,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn block(&mut self, exchange: &Exchange, reason: String) {
+        let (name, broker) = (&exchange.name, self.broker.to_string());
+        warn!("exchange {name}: {broker} takes no messages ({reason}); its frames are dropped");
+        self.is_blocked = true;
+        exchange.counters.blocks.fetch_add(1, Ordering::Relaxed);
+        exchange.set_health(Health::Blocked { broker, reason });
+    }
+
+    fn unblock(&mut self, exchange: &Exchange) {
+        let (name, broker) = (&exchange.name, self.broker.to_string());
+        info!("exchange {name}: {broker} takes messages again");
+        self.is_blocked = false;
+        exchange.set_health(Health::Publishing { broker });
+    }
+}
+
+/// The message's body, in one piece as lapin wants it.
+fn body(payload: &Payload) -> Vec<u8> {
+    let mut body = Vec::with_capacity(payload::encoded_len(&payload.frames));
+    for piece in payload::encode(b"", &payload.frames) {
+        body.extend_from_slice(&piece);
+    }
+    body
+}
+
+/// What is said of the payload's newest frame beside the body.
+fn head(payload: &Payload) -> BasicProperties {
+    let properties = BasicProperties::default()
+        .with_content_type(CONTENT_TYPE.into())
+        .with_delivery_mode(TRANSIENT)
+        .with_app_id("framecast".into());
+    let Some(frame) = payload.newest() else {
+        return properties;
+    };
+    let head = &frame.head;
+    let number = |value: u64| AMQPValue::LongLongInt(value.cast_signed());
+    let mut headers = FieldTable::default();
+    headers.insert("epoch".into(), number(head.identity.epoch));
+    headers.insert("seq".into(), number(head.identity.seq));
+    headers.insert("captured_at_ns".into(), number(head.captured_at.as_nanos()));
+    headers.insert("flags".into(), AMQPValue::ShortShortUInt(head.flags.bits()));
+    headers.insert("hops".into(), AMQPValue::ShortShortUInt(head.hops));
+    headers.insert("width".into(), AMQPValue::LongInt(head.width.into()));
+    headers.insert("height".into(), AMQPValue::LongInt(head.height.into()));
+    let format = match head.format {
+        Format::Jpeg => "image/jpeg",
+        Format::Opaque => "application/octet-stream",
+    };
+    headers.insert("format".into(), AMQPValue::LongString(format.into()));
+    let frames = i32::try_from(payload.frames.len()).expect("at most 64");
+    headers.insert("frames".into(), AMQPValue::LongInt(frames));
+    properties.with_headers(headers)
+}

@@ -1,0 +1,165 @@
+//! RabbitMQ brokers: how to connect to one, and what its refusals mean to people.
+//!
+//! Both sides of an exchange begin here: the receiver's ingress and the broadcaster's publisher.
+//! Recovery is theirs, not lapin's: a connection that is lost stays lost.
+
+mod address;
+mod refusal;
+mod tls;
+
+use std::io;
+use std::time::Duration;
+
+use lapin::options::ExchangeDeclareOptions;
+use lapin::runtime::default_runtime;
+use lapin::tcp::AsyncTcpStream;
+use lapin::types::FieldTable;
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+
+pub(crate) use self::address::escaped;
+pub use self::address::{Address, Addresses, Error as AddressError, Tls};
+pub use self::refusal::{Error, Refusal};
+
+/// Longest wait for a broker, from the first packet to its consent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a broker's consent to the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Seconds between heartbeats where the URL does not say: twice this long after it fell silent a
+/// broker is given up.
+const HEARTBEAT_S: u16 = 10;
+
+/// The exchange that a channel has where none is named.
+#[must_use]
+pub fn exchange_of(channel: &str) -> String {
+    format!("framecast.{channel}")
+}
+
+/// Behind an exchange's name: the name of the queue that its one publisher holds.
+pub const LOCK: &str = ".publisher";
+
+/// Connects to one broker, on the runtime of the caller. Operators see `name`.
+///
+/// # Errors
+/// Why there is no connection, for people.
+pub async fn connect(address: &Address, name: &str) -> Result<Connection, Error> {
+    let connector = address.tls.as_ref().map(tls::connector).transpose();
+    let connector = connector.map_err(|error| Error::tls(address, &error))?;
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let runtime = default_runtime().map_err(|error| Error::new(address, &error))?;
+    let host = address.host.clone();
+    let connecting = Connection::connector(
+        uri(address),
+        runtime,
+        async move |uri, runtime| {
+            let to = (uri.authority.host, uri.authority.port);
+            let addresses = runtime.to_socket_addrs(to);
+            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+            Ok(match &connector {
+                Some(connector) => stream.into_rustls(connector, &host).await?,
+                None => stream,
+            })
+        },
+        properties,
+    );
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(Error::new(address, &error)),
+        Err(_) => Err(Error::no_answer(address, CONNECT_TIMEOUT)),
+    }
+}
+
+/// Ends a connection as the protocol wants it, within a moment. A broker that has blocked it hears
+/// nothing.
+pub async fn close(connection: Connection) {
+    let closing = connection.close(200, "goodbye".into());
+    // Too late or refused: then the connection ends without its consent.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+}
+
+/// Written out here: lapin's own reading of URLs takes IPv6 addresses for `localhost`.
+fn uri(address: &Address) -> AMQPUri {
+    AMQPUri {
+        scheme: match address.tls {
+            Some(_) => AMQPScheme::AMQPS,
+            None => AMQPScheme::AMQP,
+        },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: address.user.clone(),
+                password: address.password.clone(),
+            },
+            host: address.host.clone(),
+            port: address.port,
+        },
+        vhost: address.vhost.clone(),
+        query: AMQPQueryString {
+            frame_max: address.frame_max,
+            heartbeat: Some(address.heartbeat.unwrap_or(HEARTBEAT_S)),
+            ..AMQPQueryString::default()
+        },
+    }
+}
+
+/// Goes through the brokers, beginning with the one at `first`, until one consents.
+///
+/// # Errors
+/// What the first broker said, unless a later one only has to be waited for.
+pub async fn connect_any(
+    addresses: &Addresses,
+    first: usize,
+    name: &str,
+) -> Result<(Connection, Address), Error> {
+    let mut refused: Option<Error> = None;
+    for address in addresses.from(first) {
+        match connect(address, name).await {
+            Ok(connection) => return Ok((connection, address.clone())),
+            Err(error) => {
+                let known = refused.take().filter(|known| !known.is_permanent());
+                refused = Some(known.unwrap_or(error));
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::Error::other("there is no broker in the list").into()))
+}
+
+/// A channel of the exchange, which is made if it is not there. Who may not make it can still use
+/// it.
+///
+/// # Errors
+/// What the broker says: it may be something else, or not there and not ours to make.
+pub async fn own_exchange(
+    connection: &Connection,
+    broker: &Address,
+    name: &str,
+) -> Result<Channel, Error> {
+    let make = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let find = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let refused = |error: lapin::Error| Error::new(broker, &error);
+    match declare(connection, name, make).await.map_err(refused) {
+        Err(error) if matches!(error.refusal, Refusal::Denied { .. }) => {
+            let found = declare(connection, name, find).await.map_err(refused);
+            // That it may not be made is what has to be changed, if it is not there.
+            found.map_err(|_| error)
+        }
+        made => made,
+    }
+}
+
+async fn declare(
+    connection: &Connection,
+    name: &str,
+    options: ExchangeDeclareOptions,
+) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    let kind = ExchangeKind::Fanout;
+    let declared = channel.exchange_declare(name.into(), kind, options, FieldTable::default());
+    declared.await?;
+    Ok(channel)
+}

@@ -1,0 +1,269 @@
+//! A RabbitMQ fanout exchange from the reader's side: a queue of our own, bound to it.
+//!
+//! * The queue is exclusive and ends with the connection. It is short and drops its oldest message
+//!   when full, so a reader that has stopped costs the broker a few messages and no more.
+//! * The broker sends ahead of our acknowledgements only as many messages as the window allows
+//!   (`prefetch`): enough for a long line, and not so many that a thin one makes them old. A message
+//!   is acknowledged when it is handed out, not when it arrives.
+//! * What is no payload is counted, told now and then, and passed over. It ends nothing: anybody
+//!   may publish to an exchange.
+//!
+//! Whether lost messages come from us or from the writer, they are a gap in the numbers; a queue
+//! knows nothing of key frames.
+
+use std::future::Future as _;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use bytes::Bytes;
+use common::wire::{MAX_PAYLOAD, payload};
+use common::{Clock, Frame, Monotonic, SystemClock};
+use futures_core::Stream as _;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
+use tokio::runtime::{Builder, Runtime};
+
+use super::Error;
+use super::damage::Damage;
+use super::source::Amqp;
+use crate::broker::{self, Address};
+
+/// Messages the broker may send ahead of our acknowledgements where the URL does not say.
+const PREFETCH: u16 = 8;
+/// Messages that wait in the queue while the window is full.
+const QUEUE_LENGTH: i32 = 4;
+
+/// A queue that is bound to the exchange, and what comes out of it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Taken out only to be closed.
+    connection: Option<lapin::Connection>,
+    broker: Address,
+    channel: Channel,
+    consumer: Consumer,
+    acks: Acks,
+}
+
+/// What was handed out and not acknowledged yet.
+#[derive(Debug)]
+struct Acks {
+    /// Handed out messages that are acknowledged together; `None`: nobody wants to know.
+    batch: Option<u16>,
+    waiting: u16,
+}
+
+impl Connection {
+    /// Connects to the first broker that consents, beginning with the one at `first`; blocks for some
+    /// seconds a broker at most.
+    pub(super) fn open(source: &Amqp, first: usize) -> Result<Self, Error> {
+        let opening = Self::begin(source, first);
+        Ok(runtime()?.block_on(opening)?)
+    }
+
+    async fn begin(source: &Amqp, first: usize) -> Result<Self, broker::Error> {
+        let name = format!("framecast reader of {}", source.exchange);
+        let (connection, broker) = broker::connect_any(&source.brokers, first, &name).await?;
+        let refused = |error: lapin::Error| broker::Error::new(&broker, &error);
+        let channel = broker::own_exchange(&connection, &broker, &source.exchange).await?;
+        let queue = format!("{}.reader-{}", source.exchange, unique());
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = channel.queue_declare(queue.as_str().into(), options, bounds());
+        declared.await.map_err(refused)?;
+        let bound = channel.queue_bind(
+            queue.as_str().into(),
+            source.exchange.as_str().into(),
+            "".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        );
+        bound.await.map_err(refused)?;
+        let prefetch = source.prefetch.unwrap_or(PREFETCH);
+        let limited = channel.basic_qos(prefetch, BasicQosOptions::default());
+        limited.await.map_err(refused)?;
+        let options = BasicConsumeOptions {
+            no_ack: prefetch == 0,
+            exclusive: true,
+            ..BasicConsumeOptions::default()
+        };
+        let consumed = channel.basic_consume(
+            queue.as_str().into(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        );
+        let consumer = consumed.await.map_err(refused)?;
+        Ok(Self {
+            connection: Some(connection),
+            broker,
+            channel,
+            consumer,
+            acks: Acks::new(prefetch),
+        })
+    }
+
+    /// The frames of the next payload, waiting for it until the deadline.
+    pub(super) fn poll(
+        &mut self,
+        damage: &mut Damage,
+        deadline: Monotonic,
+    ) -> Result<Option<Vec<Frame>>, Error> {
+        loop {
+            let Some(delivery) = self.next(deadline)? else {
+                return Ok(None);
+            };
+            self.acknowledge(delivery.delivery_tag)?;
+            let body = Bytes::from(delivery.data);
+            let why = match payload::decode(&body) {
+                _ if body.len() > MAX_PAYLOAD => format!("{} bytes", body.len()),
+                Ok(frames) => return Ok(Some(frames)),
+                Err(error) => error.to_string(),
+            };
+            damage.note("a message", &why);
+            if SystemClock.monotonic() >= deadline {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next message, waiting for it until the deadline.
+    fn next(&mut self, deadline: Monotonic) -> Result<Option<Delivery>, Error> {
+        let waker = Waker::from(Arc::new(Alarm(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match pin!(&mut self.consumer).poll_next(&mut context) {
+                Poll::Ready(Some(Ok(delivery))) => return Ok(Some(delivery)),
+                Poll::Ready(Some(Err(error))) => return Err(self.refused(&error)),
+                Poll::Ready(None) => return Err(Error::Closed),
+                Poll::Pending => {}
+            }
+            let left = deadline.since(SystemClock.monotonic());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    /// Tells the broker what was handed out, not each time. The words are on their way when this
+    /// returns; that they have left is not waited for.
+    fn acknowledge(&mut self, tag: u64) -> Result<(), Error> {
+        if !self.acks.is_due() {
+            return Ok(());
+        }
+        let options = BasicAckOptions { multiple: true };
+        let said = pin!(self.channel.basic_ack(tag, options));
+        match said.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) => Err(self.refused(&error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn refused(&self, error: &lapin::Error) -> Error {
+        broker::Error::new(&self.broker, error).into()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let (Some(connection), Ok(runtime)) = (self.connection.take(), runtime()) {
+            runtime.block_on(broker::close(connection));
+        }
+    }
+}
+
+impl Acks {
+    const fn new(prefetch: u16) -> Self {
+        let batch = match prefetch {
+            0 => None,
+            // The window is never more than a quarter smaller than it could be.
+            window => Some(if window < 4 { 1 } else { window / 4 }),
+        };
+        Self { batch, waiting: 0 }
+    }
+
+    /// Takes note that a message was handed out; whether it is time to say so.
+    fn is_due(&mut self) -> bool {
+        self.waiting += 1;
+        let is_due = self.batch.is_some_and(|batch| self.waiting >= batch);
+        if is_due {
+            self.waiting = 0;
+        }
+        is_due
+    }
+}
+
+/// Wakes a thread.
+struct Alarm(Thread);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// What the queue may hold.
+fn bounds() -> FieldTable {
+    let mut bounds = FieldTable::default();
+    bounds.insert("x-max-length".into(), AMQPValue::LongInt(QUEUE_LENGTH));
+    let overflow = AMQPValue::LongString("drop-head".into());
+    bounds.insert("x-overflow".into(), overflow);
+    let kind = AMQPValue::LongString("classic".into());
+    bounds.insert("x-queue-type".into(), kind);
+    bounds
+}
+
+/// What no other queue's name ends in.
+fn unique() -> String {
+    let random = RandomState::new();
+    format!("{:016x}", random.hash_one(std::process::id()))
+}
+
+/// What drives all connections to brokers of this process, however many readers there are.
+fn runtime() -> io::Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("exchange")
+        .enable_all()
+        .build()?;
+    // Whoever comes second uses the first one's.
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_told_of_in_quarters() {
+        let told = |prefetch| -> Vec<u64> {
+            let mut acks = Acks::new(prefetch);
+            (1..=8).filter(|_| acks.is_due()).collect()
+        };
+        assert!(told(0).is_empty());
+        assert_eq!(told(1), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(told(7), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(told(8), [2, 4, 6, 8]);
+        assert_eq!(told(16), [4, 8]);
+    }
+
+    #[test]
+    fn names_of_queues_differ() {
+        assert_ne!(unique(), unique());
+    }
+}
