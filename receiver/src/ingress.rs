@@ -15,6 +15,7 @@ mod offset;
 mod socket;
 mod source;
 mod tcp;
+mod ws;
 
 use std::collections::VecDeque;
 use std::io;
@@ -136,6 +137,7 @@ enum Cause {
 enum Connection {
     Tcp(tcp::Connection),
     Http(http::Connection),
+    Ws(ws::Connection),
 }
 
 impl Connection {
@@ -143,6 +145,7 @@ impl Connection {
         match source {
             Source::Tcp(tcp) => tcp::Connection::open(tcp, options).map(Self::Tcp),
             Source::Http(url) => http::Connection::open(url, options).map(Self::Http),
+            Source::Ws(url) => ws::Connection::open(url, options).map(Self::Ws),
         }
     }
 }
@@ -186,6 +189,7 @@ impl Ingress {
         match self.connection()? {
             Connection::Tcp(connection) => connection.clock_offset(),
             Connection::Http(_) => None,
+            Connection::Ws(connection) => connection.clock_offset(),
         }
     }
 
@@ -194,8 +198,8 @@ impl Ingress {
     #[must_use]
     pub fn age(&self, head: &Head, arrived_at: Timestamp) -> Option<Duration> {
         match self.connection()? {
-            Connection::Tcp(connection) => {
-                let offset = connection.clock_offset()?;
+            Connection::Tcp(_) | Connection::Ws(_) => {
+                let offset = self.clock_offset()?;
                 Some(offset.age(head.captured_at, arrived_at))
             }
             Connection::Http(connection) => connection
@@ -261,6 +265,7 @@ impl Ingress {
                 let polled = match &mut **connection {
                     Connection::Tcp(connection) => connection.poll(deadline),
                     Connection::Http(connection) => connection.poll(&mut self.memory, deadline),
+                    Connection::Ws(connection) => connection.poll(deadline),
                 };
                 match polled.and_then(|frames| self.options.check(frames)) {
                     Ok(frames) => return frames.map(|frames| self.payload(frames)),

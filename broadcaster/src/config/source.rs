@@ -34,7 +34,10 @@ impl SourceConfig {
             "pattern" => Ok(Self::Pattern {
                 bytes: parse_pattern_query(text, query)?,
             }),
-            _ if text.starts_with("http:") || text.starts_with("tcp:") => {
+            _ if ["http:", "tcp:", "ws:"]
+                .iter()
+                .any(|kind| text.starts_with(kind)) =>
+            {
                 Ok(Self::Relay(text.parse()?))
             }
             _ if text == "webcam" || text.starts_with("webcam:") => {
@@ -81,7 +84,11 @@ mod tests {
         let padded = SourceConfig::Pattern { bytes: Some(8000) };
         assert_eq!(source("pattern?bytes=8000"), padded);
         assert_eq!(source("src"), SourceConfig::File("src".into()));
-        for text in ["tcp://cam:7400/main", "http://cam/?action=stream"] {
+        for text in [
+            "tcp://cam:7400/main",
+            "http://cam/?action=stream",
+            "ws://cam",
+        ] {
             assert_eq!(source(text), SourceConfig::Relay(text.parse().unwrap()));
         }
     }

@@ -257,7 +257,8 @@ fn redirected(from: &Url, response: &Response) -> Result<Url, Error> {
     })
 }
 
-fn with_max_age(url: &Url, options: &Options) -> Url {
+/// The address with the wish about ages.
+pub(super) fn with_max_age(url: &Url, options: &Options) -> Url {
     let mut url = url.clone();
     if let Some(max_age) = options.max_age {
         let value = format!("{}ms", max_age.as_millis());
@@ -292,6 +293,7 @@ mod tests {
                 location: Some(location.to_owned()),
                 retry_after: Duration::ZERO,
                 coding: Coding::Plain,
+                accept: None,
             };
             redirected(&from, &response).map(String::from)
         };

@@ -13,7 +13,13 @@ pub enum Source {
     Tcp(Tcp),
     /// `http://[USER:PASSWORD@]HOST[:PORT]/path?query`: any MJPEG server.
     Http(Url),
+    /// `ws://[USER:PASSWORD@]HOST[:PORT]/live/CHANNEL.ws`, or without a path for the default channel:
+    /// a broadcaster over WebSocket.
+    Ws(Url),
 }
+
+/// Where a broadcaster's channels are all on one WebSocket.
+pub(super) const ALL_CHANNELS: &str = "/live.ws";
 
 /// The address of one channel of a native server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +53,16 @@ pub enum Error {
          beginning with a letter or digit"
     )]
     Channel(String, String),
+    /// A path at which no broadcaster has a WebSocket.
+    #[error("{0:?} is no broadcaster's WebSocket; right would be ws://HOST[:PORT]/live/CHANNEL.ws")]
+    Socket(String),
     /// More than the native protocol has room for.
     #[error("{0:?} has more than tcp://HOST:PORT/CHANNEL")]
     Surplus(String),
 }
 
-const FORMS: &str = "tcp://HOST:PORT[/CHANNEL] or http://HOST[:PORT]/path";
+const FORMS: &str =
+    "tcp://HOST:PORT[/CHANNEL], http://HOST[:PORT]/path or ws://HOST[:PORT][/live/CHANNEL.ws]";
 
 impl FromStr for Source {
     type Err = Error;
@@ -61,8 +71,9 @@ impl FromStr for Source {
         let url = Url::parse(text).map_err(|error| Error::Url(text.to_owned(), error))?;
         match url.scheme() {
             "tcp" => Tcp::from_url(&url).map(Self::Tcp),
-            "http" if url.port() == Some(0) => Err(Error::PortZero(text.to_owned())),
+            "http" | "ws" if url.port() == Some(0) => Err(Error::PortZero(text.to_owned())),
             "http" => Ok(Self::Http(url)),
+            "ws" => socket_of(url).map(Self::Ws),
             other => Err(Error::Scheme(text.to_owned(), other.to_owned())),
         }
     }
@@ -72,7 +83,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(tcp) => tcp.fmt(f),
-            Self::Http(url) => without_secrets(url).fmt(f),
+            Self::Http(url) | Self::Ws(url) => without_secrets(url).fmt(f),
         }
     }
 }
@@ -113,6 +124,21 @@ impl fmt::Display for Tcp {
             channel => write!(f, "/{channel}"),
         }
     }
+}
+
+/// The address of a broadcaster's WebSocket: that of all channels if none is named.
+fn socket_of(mut url: Url) -> Result<Url, Error> {
+    let path = url.path();
+    if matches!(path, "" | "/") {
+        url.set_path(ALL_CHANNELS);
+        return Ok(url);
+    }
+    let name = path.strip_prefix("/live/");
+    let name = name.and_then(|name| name.strip_suffix(".ws"));
+    if path == ALL_CHANNELS || name.is_some_and(is_channel) {
+        return Ok(url);
+    }
+    Err(Error::Socket(url.into()))
 }
 
 /// The host as the resolver wants it: IPv6 without brackets.
@@ -171,11 +197,15 @@ mod tests {
             "tcp://[::1]:9/x",
             "tcp://cam:7400",
             "http://cam/stream?fps=5",
+            "ws://cam:8080/live/main.ws?fps=5",
+            "ws://cam/live.ws",
         ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
         let source: Source = "http://me:secret@cam/".parse().unwrap();
         assert_eq!(source.to_string(), "http://cam/");
+        let source: Source = "ws://me:secret@cam".parse().unwrap();
+        assert_eq!(source.to_string(), "ws://cam/live.ws");
     }
 
     #[test]
@@ -194,11 +224,16 @@ mod tests {
             "tcp://cam:1/a/b",
             "tcp://cam:1/a?max_age=5",
             "tcp://me@cam:1/a",
+            "ws://",
+            "ws://cam/live/main.mjpeg",
+            "ws://cam/live/UPPER.ws",
+            "ws://cam/live/.ws",
         ] {
             let error = text.parse::<Source>().unwrap_err().to_string();
-            assert!(error.contains("tcp://") || error.contains("a-z"), "{error}");
+            let forms = ["tcp://", "a-z", "ws://HOST"];
+            assert!(forms.iter().any(|form| error.contains(form)), "{error}");
         }
-        for text in ["tcp://cam:0", "http://cam:0/stream"] {
+        for text in ["tcp://cam:0", "http://cam:0/stream", "ws://cam:0"] {
             let error = text.parse::<Source>().unwrap_err().to_string();
             assert!(error.contains("a port from 1 to 65535"), "{error}");
         }

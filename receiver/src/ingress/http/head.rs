@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use common::DecodeError;
-use common::wire::MAX_HEAD;
 use common::wire::base64::base64;
+use common::wire::{MAX_HEAD, ws};
 use url::{Position, Url};
 
 use super::super::Error;
@@ -14,7 +14,21 @@ const USER_AGENT: &str = concat!("framecast-receiver/", env!("CARGO_PKG_VERSION"
 const MAX_HEADERS: usize = 64;
 
 /// The request for a stream.
-pub(super) fn encode_request(url: &Url) -> String {
+pub(in crate::ingress) fn encode_request(url: &Url) -> String {
+    encode(url, "Connection: close\r\n")
+}
+
+/// The request for a WebSocket.
+pub(in crate::ingress) fn encode_upgrade(url: &Url, key: &str) -> String {
+    let fields = format!(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: {}\r\n\
+         Sec-WebSocket-Key: {key}\r\n",
+        ws::VERSION
+    );
+    encode(url, &fields)
+}
+
+fn encode(url: &Url, fields: &str) -> String {
     let target = &url[Position::BeforePath..Position::AfterQuery];
     let host = &url[Position::BeforeHost..Position::AfterPort];
     let credentials = credentials_of(url).map_or_else(String::new, |credentials| {
@@ -22,7 +36,7 @@ pub(super) fn encode_request(url: &Url) -> String {
     });
     format!(
         "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\n{credentials}\
-         Connection: close\r\n\r\n"
+         {fields}\r\n"
     )
 }
 
@@ -66,6 +80,8 @@ pub struct Response {
     pub retry_after: Duration,
     /// How the body is sent.
     pub coding: Coding,
+    /// `Sec-WebSocket-Accept`: the proof of a handshake.
+    pub accept: Option<String>,
 }
 
 /// How the body is sent.
@@ -120,6 +136,7 @@ impl Response {
             } else {
                 Coding::Plain
             },
+            accept: value("Sec-WebSocket-Accept").map(str::to_owned),
         }
     }
 }
@@ -170,6 +187,7 @@ mod tests {
             location: Some("/there".to_owned()),
             retry_after: Duration::from_secs(7),
             coding: Coding::Chunked,
+            accept: None,
         };
         assert_eq!(Response::take(&mut buffer).unwrap(), expected);
         assert_eq!(buffer, &b"rest"[..]);
