@@ -239,7 +239,16 @@ pub(crate) mod tests {
 
     /// A channel without a picture, and the writing end of its ring.
     pub(crate) fn channel(name: &str, format: Format) -> (Arc<Channel>, ring::Publisher) {
-        let (publisher, ring) = ring::new(2);
+        channel_of(2, name, format)
+    }
+
+    /// The same with room for so many payloads.
+    pub(crate) fn channel_of(
+        capacity: usize,
+        name: &str,
+        format: Format,
+    ) -> (Arc<Channel>, ring::Publisher) {
+        let (publisher, ring) = ring::new(capacity);
         let channel = Channel {
             format,
             ..Channel::new(name, 1, ring)

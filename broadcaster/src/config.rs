@@ -299,6 +299,15 @@ fn placed(error: Error, said: &Settings) -> Error {
 }
 
 impl DriverConfig {
+    /// Its name, as it is typed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Multiplex { .. } => "multiplex",
+            Self::Threads => "threads",
+        }
+    }
+
     fn from_args(args: &Args) -> Result<Self, Error> {
         match (args.driver, args.workers) {
             (Driver::Threads, None) => Ok(Self::Threads),

@@ -50,6 +50,8 @@ pub enum Protocol {
     Tcp,
     /// Motion JPEG over HTTP.
     Http,
+    /// Payloads of any channels over WebSocket.
+    Ws,
 }
 
 impl std::fmt::Display for Protocol {
@@ -57,6 +59,7 @@ impl std::fmt::Display for Protocol {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Http => "http",
+            Self::Ws => "ws",
         })
     }
 }

@@ -61,6 +61,12 @@ impl History {
         }
     }
 
+    /// How much of the past it keeps at most.
+    #[must_use]
+    pub const fn span(&self) -> Duration {
+        self.span
+    }
+
     /// Keeps the frames of a payload and lets go of old ones. Returned is how long the history is,
     /// if its bound in bytes made it shorter than its time.
     pub fn keep(&self, payload: &Payload, now: Monotonic) -> Option<Duration> {

@@ -29,6 +29,7 @@ use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
 use crate::egress::pages::Pages;
 use crate::egress::viewer::STALL_LIMIT;
+use crate::egress::viewer::socket::Lobby;
 use crate::egress::{Driver, Protocol};
 use crate::fanout::exchange::{self, Exchange};
 use crate::fanout::{Models, Payloader};
@@ -195,12 +196,17 @@ impl Broadcaster {
             viewers: self.config.max_viewers.unwrap_or(self.descriptors),
             per_address: self.config.max_viewers_per_address,
         };
-        let door = Arc::new(Door {
-            pages: Pages::new(channels.clone(), budget.clone(), allow_origin.as_deref()),
-            admission: Arc::new(Admission::new(limits, budget)),
-            channels,
-            driver,
+        let lobby = Arc::new(Lobby {
+            channels: channels.clone(),
             max_age: self.config.max_age,
+            model: "ring",
+            driver: self.config.driver.name(),
+        });
+        let door = Arc::new(Door {
+            pages: Pages::new(channels, budget.clone(), allow_origin.as_deref()),
+            admission: Arc::new(Admission::new(limits, budget)),
+            lobby,
+            driver,
             stall_limit: STALL_LIMIT,
             unsent_limit: self.config.unsent_limit,
             allow_origin,

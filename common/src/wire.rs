@@ -5,9 +5,11 @@
 //! (read on) is never confused with [`DecodeError::Invalid`] (give up). Every announced length has
 //! a bound, and nothing is allocated for bytes that were only announced.
 
+pub mod base64;
 pub mod mjpeg;
 pub mod payload;
 pub mod tcp;
+pub mod ws;
 
 /// Most bytes of one PAYLOAD body; also the most a reader has to hold for one message.
 pub const MAX_PAYLOAD: usize = 64 << 20;
@@ -119,6 +121,21 @@ pub enum Fault {
     /// A stream that is not made of parts.
     #[error("no part boundary within {0} bytes")]
     Boundary(usize),
+    /// A message in parts, or a part without a beginning.
+    #[error("a message in fragments, which are not taken here")]
+    Fragment,
+    /// A client that does not mask what it sends, or a server that does.
+    #[error("masked by the wrong side")]
+    Mask,
+    /// A length written with more bytes than it needs.
+    #[error("a length of {0} written with more bytes than it needs")]
+    Padded(u64),
+    /// A reason to close that nobody may send.
+    #[error("{0} is no reason to close")]
+    Close(u16),
+    /// Text that is not the JSON that is expected.
+    #[error("not a message: {0}")]
+    Json(String),
     /// A picture that is not a JPEG.
     #[error("{0}")]
     Jpeg(&'static str),

@@ -9,8 +9,9 @@ use clap::{Parser, ValueEnum};
 #[derive(Debug, Clone, Default, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Args {
-    /// The stream: tcp://HOST:PORT/CHANNEL (native; without a channel the default one) or
-    /// http://HOST:PORT/path (any MJPEG server)
+    /// The stream: tcp://HOST:PORT/CHANNEL (native; without a channel the default one),
+    /// http://HOST:PORT/path (any MJPEG server) or ws://HOST:PORT/live/CHANNEL.ws (a broadcaster over
+    /// WebSocket; without a path its default channel)
     pub url: String,
 
     /// Receivers to run at once, each with a connection of its own [default: 1]
@@ -83,7 +84,7 @@ Examples:
   receiver tcp://127.0.0.1:7400 --duration 5s --json | tail -1
                                                       one line for a script
 
-Ages are told by the server's clock with tcp://; with http:// both clocks are taken to agree.
+Ages are told by the server's clock with tcp:// and ws://; with http:// both clocks are taken to agree.
 Exit codes: 0 at Ctrl-C or after --duration, 1 if nothing came or a file could not be written,
 2 for wrong arguments.";
 

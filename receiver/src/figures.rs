@@ -149,7 +149,7 @@ impl Collector {
         Self {
             url: config.source.to_string(),
             clock: match config.source {
-                Source::Tcp(_) => "synchronised to server",
+                Source::Tcp(_) | Source::Ws(_) => "synchronised to server",
                 Source::Http(_) | Source::Amqp(_) => "unchecked",
             },
             decode: config.decode,

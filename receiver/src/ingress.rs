@@ -9,6 +9,7 @@
 //! keeps its timeout even when the network does not answer.
 
 pub mod backoff;
+mod connection;
 mod damage;
 mod error;
 mod exchange;
@@ -17,6 +18,7 @@ mod offset;
 mod socket;
 mod source;
 mod tcp;
+mod ws;
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,7 +34,7 @@ use common::{
 use tracing::{debug, info, warn};
 
 use self::backoff::Backoff;
-use self::damage::Damage;
+use self::connection::{Connection, Memory};
 pub use self::error::Error;
 pub use self::offset::ClockOffset;
 pub(crate) use self::source::host_of;
@@ -110,8 +112,7 @@ pub struct Ingress {
     index: u64,
     /// Taken in on the way to the newest key frame, not handed out yet.
     pending: VecDeque<Arc<Payload>>,
-    memory: http::Memory,
-    damage: Damage,
+    memory: Memory,
     /// Connections whose messages were not what they should be.
     damaged: u64,
     dials: usize,
@@ -141,24 +142,6 @@ enum Cause {
     Circle,
 }
 
-#[derive(Debug)]
-enum Connection {
-    Tcp(tcp::Connection),
-    Http(http::Connection),
-    Exchange(exchange::Connection),
-}
-
-impl Connection {
-    /// The connection number `dial` since the beginning.
-    fn open(source: &Source, options: &Options, dial: usize) -> Result<Self, Error> {
-        match source {
-            Source::Tcp(tcp) => tcp::Connection::open(tcp, options).map(Self::Tcp),
-            Source::Http(url) => http::Connection::open(url, options).map(Self::Http),
-            Source::Amqp(amqp) => exchange::Connection::open(amqp, dial).map(Self::Exchange),
-        }
-    }
-}
-
 impl Ingress {
     /// A stream from `source`, which is connected to as soon as somebody asks for payloads.
     #[must_use]
@@ -166,7 +149,7 @@ impl Ingress {
         let until = Monotonic::default();
         let backoff = match source {
             Source::Amqp(_) => Backoff::up_to(LONGEST_WAIT_FOR_BROKERS),
-            Source::Tcp(_) | Source::Http(_) => Backoff::default(),
+            _ => Backoff::default(),
         };
         Self {
             source: Arc::new(source),
@@ -179,8 +162,7 @@ impl Ingress {
             was_connected: false,
             index: 0,
             pending: VecDeque::new(),
-            memory: http::Memory::default(),
-            damage: Damage::default(),
+            memory: Memory::default(),
             damaged: 0,
             dials: 0,
         }
@@ -201,32 +183,20 @@ impl Ingress {
     /// How far the server's clock is ahead of ours; `None` while unknown, and always on HTTP and AMQP.
     #[must_use]
     pub fn clock_offset(&self) -> Option<ClockOffset> {
-        match self.connection()? {
-            Connection::Tcp(connection) => connection.clock_offset(),
-            Connection::Http(_) | Connection::Exchange(_) => None,
-        }
+        self.connection()?.clock_offset()
     }
 
     /// How old a frame was that arrived just now, at `arrived_at` of our wall clock; `None` if that
     /// cannot be known. On HTTP and AMQP both clocks are taken to agree.
     #[must_use]
     pub fn age(&self, head: &Head, arrived_at: Timestamp) -> Option<Duration> {
-        match self.connection()? {
-            Connection::Tcp(connection) => {
-                let offset = connection.clock_offset()?;
-                Some(offset.age(head.captured_at, arrived_at))
-            }
-            Connection::Http(connection) => connection
-                .is_dated()
-                .then(|| arrived_at.since(head.captured_at)),
-            Connection::Exchange(_) => Some(arrived_at.since(head.captured_at)),
-        }
+        self.connection()?.age(head, arrived_at)
     }
 
     /// Messages and parts so far that were not what they should be.
     #[must_use]
     pub const fn damaged(&self) -> u64 {
-        self.damaged + self.memory.damaged() + self.damage.count()
+        self.damaged + self.memory.damage.count()
     }
 
     fn connection(&self) -> Option<&Connection> {
@@ -277,11 +247,7 @@ impl Ingress {
                 }
             },
             State::Connected(connection) => {
-                let polled = match &mut **connection {
-                    Connection::Tcp(connection) => connection.poll(deadline),
-                    Connection::Http(connection) => connection.poll(&mut self.memory, deadline),
-                    Connection::Exchange(connection) => connection.poll(&mut self.damage, deadline),
-                };
+                let polled = connection.poll(&mut self.memory, deadline);
                 match polled.and_then(|frames| self.options.check(frames)) {
                     Ok(frames) => return frames.map(|frames| self.payload(frames)),
                     Err(error) => self.failed(error),
@@ -311,7 +277,7 @@ impl Ingress {
     fn connected(&mut self, connection: Connection) {
         debug!("connected to {}", self.source);
         self.was_connected = true;
-        self.memory.reconnect();
+        self.memory.numbering.reconnect();
         self.state = State::Connected(Box::new(connection));
     }
 

@@ -56,7 +56,7 @@ impl Relay {
     #[must_use]
     pub fn new(upstream: Upstream) -> Self {
         let (origin, max_age) = match upstream {
-            Upstream::Tcp(_) => (Origin::There { last: None }, Some(MAX_AGE)),
+            Upstream::Tcp(_) | Upstream::Ws(_) => (Origin::There { last: None }, Some(MAX_AGE)),
             // The queue's bounds see to it that payloads are young.
             Upstream::Amqp(_) => (Origin::There { last: None }, None),
             // Not every server takes a query it does not know.

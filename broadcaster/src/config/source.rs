@@ -27,7 +27,7 @@ pub enum SourceConfig {
 }
 
 /// Schemes of other servers' streams.
-const RELAYS: [&str; 4] = ["http:", "tcp:", "amqp:", "amqps:"];
+const RELAYS: [&str; 5] = ["http:", "tcp:", "ws:", "amqp:", "amqps:"];
 
 impl SourceConfig {
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
@@ -82,6 +82,7 @@ mod tests {
             "tcp://cam:7400/main",
             "http://cam/?action=stream",
             "amqp://rabbit?channel=lab",
+            "ws://cam",
         ] {
             assert_eq!(source(text), SourceConfig::Relay(text.parse().unwrap()));
         }

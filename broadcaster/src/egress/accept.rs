@@ -22,13 +22,17 @@ use tracing::{debug, warn};
 use super::admission::{Admission, Attendance, RETRY_AFTER};
 use super::guest::{self, Guest, Newcomer};
 use super::pages::{self, Pages};
+use super::viewer::socket::{self, Lobby};
+use super::viewer::watch::{Watch, Wish};
 use super::viewer::{Terms, Viewer};
 use super::{Driver, Protocol};
-use crate::channel::{Channel, Channels, Unknown};
+use crate::channel::{Channel, Unknown};
 
 pub mod request;
+mod upgrade;
 
 use request::{Reply, Request, Route};
+use upgrade::Upgrade;
 
 /// How long a peer may take to say what it wants.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,16 +53,14 @@ const LINGER_BYTES: usize = 256 << 10;
 /// What the door needs to know.
 #[derive(Debug)]
 pub struct Door {
-    /// The streams there are.
-    pub channels: Channels,
     /// Who may come in.
     pub admission: Arc<Admission>,
     /// Who sends it.
     pub driver: Driver,
     /// What is not a stream.
     pub pages: Pages,
-    /// How old payloads may grow for viewers who do not say.
-    pub max_age: Duration,
+    /// What viewers may ask for over WebSocket, and how they are served who do not say.
+    pub lobby: Arc<Lobby>,
     /// How long viewers may take no byte before they are closed.
     pub stall_limit: Duration,
     /// Unsent bytes the kernel may hold for a viewer.
@@ -119,7 +121,7 @@ impl Complaint {
 fn turn_away(stream: &TcpStream, protocol: Protocol) {
     let text = "too many peers at the door";
     let answer = match protocol {
-        Protocol::Http => Reply::busy(text).encode(),
+        Protocol::Http | Protocol::Ws => Reply::busy(text).encode(),
         Protocol::Tcp => goodbye(GoodbyeCode::Busy, text.to_owned()),
     };
     // A peer that cannot be told is closed all the same.
@@ -129,7 +131,7 @@ fn turn_away(stream: &TcpStream, protocol: Protocol) {
 impl Door {
     async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, protocol: Protocol) {
         let outcome = match protocol {
-            Protocol::Http => self.welcome_http(stream, peer).await,
+            Protocol::Http | Protocol::Ws => self.welcome_http(stream, peer).await,
             Protocol::Tcp => self.welcome_tcp(stream, peer).await,
         };
         if let Err(error) = outcome {
@@ -148,28 +150,27 @@ impl Door {
                 return self.refuse_http(stream, peer, &reply).await;
             }
         };
-        match request.route(&self.channels, self.max_age) {
+        match request.route(&self.lobby.channels, self.lobby.max_age) {
             Ok(Route::Pages) => {
                 pages::serve(&self.pages, stream, head.freeze()).await;
                 Ok(())
             }
-            Ok(Route::Stream {
-                channel,
-                max_age,
-                interval,
-            }) => {
-                let terms = Terms {
-                    protocol: Protocol::Http,
-                    max_age,
-                    interval,
-                    stall_limit: self.stall_limit,
-                    greeting: request::stream_head(self.allow_origin.as_deref()),
-                };
-                let channel = self.channels[channel].clone();
-                match self.admission.admit(peer.ip(), channel) {
-                    Ok(attendance) => self.seat(stream, Arrival { peer, attendance }, terms, &[]),
+            Ok(Route::Stream { channel, wish }) => {
+                let greeting = request::stream_head(self.allow_origin.as_deref());
+                let terms = self.terms(Protocol::Http, greeting);
+                match self.admission.admit(peer.ip()) {
+                    Ok(attendance) => {
+                        let watches = vec![self.watch(channel, wish)];
+                        let viewer = Viewer::new(terms, watches, SystemClock.monotonic());
+                        self.seat(stream, Arrival { peer, attendance }, viewer)
+                    }
                     Err(refusal) => self.refuse_http(stream, peer, &Reply::busy(refusal)).await,
                 }
+            }
+            Ok(Route::Socket { channel }) => {
+                let early = &head[request.length..];
+                self.welcome_socket(stream, peer, &request.upgrade, channel, early)
+                    .await
             }
             Ok(Route::StreamHead) => {
                 let head = request::stream_head(self.allow_origin.as_deref());
@@ -178,6 +179,33 @@ impl Door {
             }
             Err(reply) => self.refuse_http(stream, peer, &reply).await,
         }
+    }
+
+    async fn welcome_socket(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        upgrade: &Upgrade,
+        first: Option<(usize, Wish)>,
+        early: &[u8],
+    ) -> io::Result<()> {
+        let answer = match upgrade.accept(self.allow_origin.as_deref()) {
+            Ok(answer) => answer,
+            Err(reply) => return self.refuse_http(stream, peer, &reply).await,
+        };
+        let attendance = match self.admission.admit(peer.ip()) {
+            Ok(attendance) => attendance,
+            Err(refusal) => return self.refuse_http(stream, peer, &Reply::busy(refusal)).await,
+        };
+        let watches = first.map(|(place, wish)| self.watch(place, wish).acknowledged());
+        let watches = Vec::from_iter(watches);
+        let list = self.lobby.list(SystemClock.monotonic());
+        let mut greeting = vec![answer, list];
+        greeting.extend(watches.iter().map(socket::subscribed));
+        let terms = self.terms(Protocol::Ws, greeting.concat().into());
+        let mut viewer = Viewer::new(terms, watches, SystemClock.monotonic());
+        viewer.receive(early, &SystemClock);
+        self.seat(stream, Arrival { peer, attendance }, viewer)
     }
 
     async fn refuse_http(
@@ -214,14 +242,14 @@ impl Door {
             return refuse_tcp(stream, GoodbyeCode::Version, text).await;
         };
         let channel = match self.channel_of(&hello) {
-            Ok(channel) => channel.clone(),
+            Ok(channel) => channel,
             Err(unknown) => {
                 let text = unknown.to_string();
                 return refuse_tcp(stream, GoodbyeCode::UnknownChannel, text).await;
             }
         };
-        let epoch = channel.current_epoch();
-        let attendance = match self.admission.admit(peer.ip(), channel) {
+        let epoch = self.lobby.channels[channel].current_epoch();
+        let attendance = match self.admission.admit(peer.ip()) {
             Ok(attendance) => attendance,
             Err(refusal) => {
                 return refuse_tcp(stream, GoodbyeCode::Busy, refusal.to_string()).await;
@@ -232,23 +260,36 @@ impl Door {
             feedback_every: self.feedback_every(),
             epoch,
         });
-        let terms = Terms {
-            protocol: Protocol::Tcp,
-            max_age: hello.max_age.unwrap_or(self.max_age),
+        let wish = Wish {
+            max_age: hello.max_age.unwrap_or(self.lobby.max_age),
             interval: None,
-            stall_limit: self.stall_limit,
-            greeting: welcome.encode(),
         };
-        self.seat(stream, Arrival { peer, attendance }, terms, &buffer)
+        let terms = self.terms(Protocol::Tcp, welcome.encode());
+        let watches = vec![self.watch(channel, wish)];
+        let mut viewer = Viewer::new(terms, watches, SystemClock.monotonic());
+        viewer.receive(&buffer, &SystemClock);
+        self.seat(stream, Arrival { peer, attendance }, viewer)
     }
 
-    /// The channel that is asked for; the default one if none is named.
-    fn channel_of(&self, hello: &Hello) -> Result<&Arc<Channel>, Unknown> {
-        let place = match &*hello.channel {
-            "" => 0,
-            name => self.channels.find(name)?,
-        };
-        Ok(&self.channels[place])
+    fn terms(&self, protocol: Protocol, greeting: Bytes) -> Terms {
+        Terms {
+            protocol,
+            stall_limit: self.stall_limit,
+            greeting,
+            lobby: (protocol == Protocol::Ws).then(|| self.lobby.clone()),
+        }
+    }
+
+    fn watch(&self, place: usize, wish: Wish) -> Watch {
+        Watch::new(place, &self.lobby.channels[place], wish)
+    }
+
+    /// The place of the channel that is asked for; the default one if none is named.
+    fn channel_of(&self, hello: &Hello) -> Result<usize, Unknown> {
+        match &*hello.channel {
+            "" => Ok(0),
+            name => self.lobby.channels.find(name),
+        }
     }
 
     /// How often native viewers report, so that all of them together make at most 100 reports a
@@ -256,25 +297,15 @@ impl Door {
     fn feedback_every(&self) -> Duration {
         use std::sync::atomic::Ordering;
         let viewers = |channel: &Arc<Channel>| channel.counters.viewers.load(Ordering::Relaxed);
-        let viewers =
-            u32::try_from(self.channels.iter().map(viewers).sum::<usize>()).unwrap_or(u32::MAX);
+        let viewers = u32::try_from(self.lobby.channels.iter().map(viewers).sum::<usize>())
+            .unwrap_or(u32::MAX);
         (viewers * Duration::from_millis(10)).max(Duration::from_secs(1))
     }
 
-    /// Makes a viewer of the connection and hands it to the driver. `early` is what the peer sent
-    /// behind its first words.
-    fn seat(
-        &self,
-        stream: TcpStream,
-        arrival: Arrival,
-        terms: Terms,
-        early: &[u8],
-    ) -> io::Result<()> {
+    /// Hands a connection and its viewer to the driver.
+    fn seat(&self, stream: TcpStream, arrival: Arrival, viewer: Viewer) -> io::Result<()> {
         let stream = stream.into_std()?;
         guest::prepare(&stream, self.unsent_limit)?;
-        let subscriber = arrival.attendance.channel().ring.subscribe();
-        let mut viewer = Viewer::new(terms, subscriber, SystemClock.monotonic());
-        viewer.receive(early, &SystemClock);
         self.driver.adopt(Newcomer {
             stream,
             guest: Guest::new(arrival.peer, viewer, arrival.attendance),

@@ -5,13 +5,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use common::Budget;
-
-use crate::channel::Channel;
 
 /// When another try is worth it: stalled viewers that hold memory are gone by then, or soon.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -69,15 +66,11 @@ impl Admission {
         }
     }
 
-    /// Takes a place for a viewer of `channel`, kept for as long as the attendance lives.
+    /// Takes a place for a viewer, kept for as long as the attendance lives.
     ///
     /// # Errors
     /// If there is no place now.
-    pub fn admit(
-        self: &Arc<Self>,
-        address: IpAddr,
-        channel: Arc<Channel>,
-    ) -> Result<Attendance, Refusal> {
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Attendance, Refusal> {
         if self.budget.is_scarce() {
             return Err(Refusal::Memory {
                 used: self.budget.used(),
@@ -94,10 +87,8 @@ impl Admission {
         }
         *from_there += 1;
         present.viewers += 1;
-        channel.counters.viewers.fetch_add(1, Ordering::Relaxed);
         Ok(Attendance {
             admission: self.clone(),
-            channel,
             address,
         })
     }
@@ -122,24 +113,11 @@ impl Admission {
 #[derive(Debug)]
 pub struct Attendance {
     admission: Arc<Admission>,
-    channel: Arc<Channel>,
     address: IpAddr,
-}
-
-impl Attendance {
-    /// The channel that is watched.
-    #[must_use]
-    pub fn channel(&self) -> &Channel {
-        &self.channel
-    }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.channel
-            .counters
-            .viewers
-            .fetch_sub(1, Ordering::Relaxed);
         self.admission.leave(self.address);
     }
 }
@@ -147,8 +125,6 @@ impl Drop for Attendance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::tests::channel;
-    use common::Format;
 
     fn address(last: u8) -> IpAddr {
         [127, 0, 0, last].into()
@@ -161,18 +137,17 @@ mod tests {
             per_address: 2,
         };
         let admission = Arc::new(Admission::new(limits, Budget::new(0)));
-        let channel = channel("main", Format::Jpeg).0;
-        let admit = |last| admission.admit(address(last), channel.clone());
+        let admit = |last| admission.admit(address(last));
         let first = admit(1).unwrap();
         let second = admit(1).unwrap();
         assert_eq!(admit(1).unwrap_err(), Refusal::Address(2));
         let third = admit(2).unwrap();
         assert_eq!(admit(3).unwrap_err(), Refusal::Full(3));
-        assert_eq!(channel.counters.viewers.load(Ordering::Relaxed), 3);
+        assert_eq!(admission.present().viewers, 3);
         drop((first, third));
         assert!(admit(1).is_ok());
         drop(second);
-        assert_eq!(channel.counters.viewers.load(Ordering::Relaxed), 0);
+        assert_eq!(admission.present().viewers, 0);
         assert!(admission.present().by_address.is_empty());
     }
 
@@ -185,13 +160,12 @@ mod tests {
         let budget = Budget::new(10);
         let admission = Arc::new(Admission::new(limits, budget.clone()));
         let held = budget.charge(vec![0; 11].into());
-        let channel = channel("main", Format::Jpeg).0;
-        let refused = admission.admit(address(1), channel.clone()).unwrap_err();
+        let refused = admission.admit(address(1)).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "frames hold 11 bytes, the memory budget is 10"
         );
         drop(held);
-        assert!(admission.admit(address(1), channel).is_ok());
+        assert!(admission.admit(address(1)).is_ok());
     }
 }

@@ -7,11 +7,11 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::wire::{mjpeg, tcp};
+use common::wire::{mjpeg, tcp, ws};
 use common::{Budget, Frame, Monotonic, Payload};
 
 use super::Protocol;
@@ -41,8 +41,9 @@ impl Framed {
         }
     }
 
-    fn of(frames: &[Frame], protocol: Protocol, budget: &Budget) -> Self {
+    fn of(frames: &[Frame], protocol: Protocol, channel: u16, budget: &Budget) -> Self {
         let pieces = match protocol {
+            Protocol::Ws => ws::encode_payload(channel, frames),
             Protocol::Tcp => tcp::encode_payload(frames),
             Protocol::Http => mjpeg::encode_parts(frames),
         };
@@ -137,6 +138,8 @@ impl Portion {
 #[derive(Debug)]
 pub struct Framer {
     budget: Budget,
+    /// The channel's number, where messages bear it.
+    channel: u16,
     recent: VecDeque<(Arc<Payload>, Manner, Framed)>,
 }
 
@@ -144,11 +147,15 @@ pub struct Framer {
 type Manner = (Protocol, Portion);
 
 impl Framer {
-    /// A framer that charges what it copies to `budget`.
+    /// A framer for the channel at `place` that charges what it copies to `budget`.
+    ///
+    /// # Panics
+    /// If there are more than 65,536 channels.
     #[must_use]
-    pub const fn new(budget: Budget) -> Self {
+    pub fn new(place: usize, budget: Budget) -> Self {
         Self {
             budget,
+            channel: u16::try_from(place).expect("configurations have fewer channels"),
             recent: VecDeque::new(),
         }
     }
@@ -169,7 +176,7 @@ impl Framer {
         if let Some((_, _, framed)) = known {
             return framed.clone();
         }
-        let framed = Framed::of(frames, protocol, &self.budget);
+        let framed = Framed::of(frames, protocol, self.channel, &self.budget);
         if self.recent.len() == RECENT {
             self.recent.pop_back();
         }
@@ -181,6 +188,46 @@ impl Framer {
     /// Lets go of payloads that hardly a viewer still wants. To be called now and then.
     pub fn forget_old(&mut self, now: Monotonic) {
         (self.recent).retain(|(payload, ..)| now.since(payload.published_at) < KEPT);
+    }
+}
+
+/// Where a viewer gets payloads framed: one framer for each channel, by its place.
+pub trait Framers {
+    /// As [`Framer::frame`], of the channel at `place`.
+    fn frame(
+        &mut self,
+        place: usize,
+        payload: &Arc<Payload>,
+        protocol: Protocol,
+        portion: Portion,
+    ) -> Framed;
+}
+
+/// Framers of one thread.
+impl Framers for [Framer] {
+    fn frame(
+        &mut self,
+        place: usize,
+        payload: &Arc<Payload>,
+        protocol: Protocol,
+        portion: Portion,
+    ) -> Framed {
+        self[place].frame(payload, protocol, portion)
+    }
+}
+
+/// Framers that threads share.
+impl Framers for Arc<[Mutex<Framer>]> {
+    fn frame(
+        &mut self,
+        place: usize,
+        payload: &Arc<Payload>,
+        protocol: Protocol,
+        portion: Portion,
+    ) -> Framed {
+        let framer = self[place].lock();
+        let mut framer = framer.expect("no thread panics while holding this");
+        framer.frame(payload, protocol, portion)
     }
 }
 
@@ -224,7 +271,7 @@ mod tests {
                 frames: Vec::new(),
             })
         };
-        let mut framer = Framer::new(Budget::new(u64::MAX));
+        let mut framer = Framer::new(0, Budget::new(u64::MAX));
         let (one, other) = (payload(), payload());
         let mut frame = |payload| framer.frame(payload, Protocol::Http, Portion::Whole);
         let first = frame(&one);
@@ -252,7 +299,7 @@ mod tests {
             payload(vec![frame(7), frame(8), frame(9)]),
             payload(vec![frame(9)]),
         );
-        let mut framer = Framer::new(Budget::new(u64::MAX));
+        let mut framer = Framer::new(0, Budget::new(u64::MAX));
         let mut frame = |payload, portion| framer.frame(payload, Protocol::Http, portion).pieces;
         let whole = frame(&three, Portion::Whole);
         let newest = frame(&three, Portion::Newest);
@@ -276,7 +323,7 @@ mod tests {
             })
         };
         let budget = Budget::new(1 << 20);
-        let mut framer = Framer::new(budget.clone());
+        let mut framer = Framer::new(0, budget.clone());
         let small = payload(1_000);
         let viewers: Vec<_> = (0..3)
             .map(|_| framer.frame(&small, Protocol::Tcp, Portion::Whole))
@@ -300,7 +347,7 @@ mod tests {
             published_at: Monotonic::default(),
             frames: Vec::new(),
         });
-        let mut framer = Framer::new(Budget::new(u64::MAX));
+        let mut framer = Framer::new(0, Budget::new(u64::MAX));
         framer.frame(&payload, Protocol::Http, Portion::Whole);
         framer.forget_old(Monotonic::default() + KEPT / 2);
         assert_eq!(Arc::strong_count(&payload), 2);

@@ -20,7 +20,6 @@ use super::FAREWELL;
 use super::admission::Attendance;
 use super::framing::MAX_SLICES;
 use super::viewer::{Reason, Viewer};
-use crate::channel::Channel;
 
 /// What the loop behind a [`Gate`] is told when it is woken.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -59,7 +58,8 @@ pub struct Guest {
     pub peer: SocketAddr,
     /// What it is sent.
     pub viewer: Viewer,
-    attendance: Attendance,
+    /// Its place, given back when it goes.
+    _attendance: Attendance,
     since: Monotonic,
 }
 
@@ -71,15 +71,9 @@ impl Guest {
         Self {
             peer,
             viewer,
-            attendance,
+            _attendance: attendance,
             since: SystemClock.monotonic(),
         }
-    }
-
-    /// What is watched.
-    #[must_use]
-    pub fn channel(&self) -> &Channel {
-        self.attendance.channel()
     }
 
     /// Reads until the connection has no more to give, which edge-triggered readiness demands.
@@ -131,10 +125,12 @@ impl Guest {
     /// The one line about a viewer's life, when it is over.
     pub fn farewell(&self, reason: &Reason) {
         let counters = self.viewer.counters();
+        let watches = self.viewer.watches().iter();
+        let channels: Vec<_> = watches.map(|watch| &*watch.channel().name).collect();
         info!(
             peer = %self.peer,
             protocol = %self.viewer.protocol(),
-            channel = self.channel().name,
+            channel = channels.join(","),
             sent = counters.sent,
             skipped = counters.skipped,
             thinned = counters.thinned,

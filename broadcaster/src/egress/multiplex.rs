@@ -76,8 +76,8 @@ fn start_worker(
         gate: gate.clone(),
         load: load.clone(),
         connections: Slab::new(),
-        framers: (channels.iter())
-            .map(|_| Framer::new(budget.clone()))
+        framers: (0..channels.len())
+            .map(|place| Framer::new(place, budget.clone()))
             .collect(),
         budget,
         news: News::new(channels.len(), &gate),
@@ -112,8 +112,6 @@ impl Multiplex {
 struct Connection {
     stream: mio::net::TcpStream,
     guest: Guest,
-    /// The place of its channel.
-    channel: usize,
     /// Whether the kernel may take more; false from a full queue until it says so.
     is_writable: bool,
 }
@@ -161,7 +159,7 @@ impl EventLoop {
         if is_woken {
             self.adopt_newcomers();
             if self.news.gather() {
-                self.pump_where(|news, connection| news.is_fresh(connection.channel));
+                self.pump_where(|news, connection| news.concern(&connection.guest.viewer));
             }
             self.make_room(SystemClock.monotonic());
         }
@@ -189,7 +187,6 @@ impl EventLoop {
         (self.poll.registry()).register(&mut stream, Token(key), interest)?;
         entry.insert(Connection {
             stream,
-            channel: self.channels.place_of(newcomer.guest.channel()),
             guest: newcomer.guest,
             is_writable: true,
         });
@@ -297,10 +294,9 @@ impl EventLoop {
 impl Connection {
     /// Sends until there is nothing to send or the kernel takes no more. An error: close.
     fn pump(&mut self, framers: &mut [Framer]) -> Result<(), Reason> {
-        let framer = &mut framers[self.channel];
         while self.is_writable {
             let now = SystemClock.monotonic();
-            match self.guest.viewer.next(now, framer) {
+            match self.guest.viewer.next(now, framers) {
                 // A short write means a full queue: the kernel will tell when it has room.
                 Next::Send => self.is_writable = self.guest.write(&self.stream, now)?,
                 Next::Wait => return Ok(()),

@@ -10,6 +10,7 @@ use std::task::{Wake, Waker};
 use common::ring::wait::Registration;
 
 use super::guest::Gate;
+use super::viewer::Viewer;
 use crate::channel::Channels;
 
 /// What has happened on each channel since the loop last looked.
@@ -64,6 +65,14 @@ impl News {
     #[must_use]
     pub fn is_fresh(&self, channel: usize) -> bool {
         self.fresh[channel]
+    }
+}
+
+impl News {
+    /// Whether the last gathering brought something that the viewer watches.
+    #[must_use]
+    pub fn concern(&self, viewer: &Viewer) -> bool {
+        (viewer.watches().iter()).any(|watch| self.is_fresh(watch.place()))
     }
 }
 

@@ -27,7 +27,7 @@ use super::framing::Framer;
 use super::guest::{self, Gate, Guest, Newcomer, WAKE};
 use super::news::News;
 use super::viewer::{Next, Reason};
-use super::{LEAST_STALL, SCRATCH_BYTES, SWEEP};
+use super::{LEAST_STALL, Protocol, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
 
 const EVENTS: usize = 1024;
@@ -66,11 +66,10 @@ pub fn start(
     let mut herald = Herald {
         poll,
         gate: gate.clone(),
-        channels: channels.clone(),
         news: News::new(channels.len(), &gate),
         posts: Slab::new(),
-        framers: (channels.iter())
-            .map(|_| Arc::new(Mutex::new(Framer::new(budget.clone()))))
+        framers: (0..channels.len())
+            .map(|place| Mutex::new(Framer::new(place, budget.clone())))
             .collect(),
         budget: budget.clone(),
         shutdown: shutdown.clone(),
@@ -92,8 +91,8 @@ pub fn start(
 struct Post {
     thread: JoinHandle<()>,
     line: Arc<Line>,
-    /// The place of its channel.
-    channel: usize,
+    /// The place of its channel; `None` if what it watches changes as it likes.
+    channel: Option<usize>,
 }
 
 impl Post {
@@ -126,11 +125,10 @@ impl Line {
 struct Herald {
     poll: Poll,
     gate: Arc<Gate>,
-    channels: Channels,
     news: News,
     posts: Slab<Post>,
     /// One for each channel, shared by its viewers.
-    framers: Box<[Arc<Mutex<Framer>>]>,
+    framers: Arc<[Mutex<Framer>]>,
     budget: Budget,
     shutdown: Shutdown,
 }
@@ -167,7 +165,8 @@ impl Herald {
             self.adopt_newcomers();
             self.make_room(SystemClock.monotonic());
             if self.news.gather() {
-                let fresh = |post: &&Post| self.news.is_fresh(post.channel);
+                let fresh =
+                    |post: &&Post| post.channel.is_none_or(|place| self.news.is_fresh(place));
                 let posts = self.posts.iter().map(|(_, post)| post);
                 posts
                     .filter(fresh)
@@ -187,7 +186,11 @@ impl Herald {
     }
 
     fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
-        let channel = self.channels.place_of(newcomer.guest.channel());
+        let viewer = &newcomer.guest.viewer;
+        let channel = match (viewer.protocol(), viewer.watches()) {
+            (Protocol::Tcp | Protocol::Http, [only]) => Some(only.place()),
+            _ => None,
+        };
         newcomer.stream.set_nonblocking(false)?;
         // So that a write which goes on for long tells of its progress.
         newcomer.stream.set_write_timeout(Some(SWEEP))?;
@@ -201,7 +204,7 @@ impl Herald {
         let desk = Desk {
             guest: newcomer.guest,
             line: line.clone(),
-            framer: self.framers[channel].clone(),
+            framers: self.framers.clone(),
             gate: self.gate.clone(),
             shutdown: self.shutdown.clone(),
         };
@@ -282,7 +285,7 @@ impl Herald {
 struct Desk {
     guest: Guest,
     line: Arc<Line>,
-    framer: Arc<Mutex<Framer>>,
+    framers: Arc<[Mutex<Framer>]>,
     gate: Arc<Gate>,
     shutdown: Shutdown,
 }
@@ -334,8 +337,8 @@ impl Desk {
     }
 
     fn next(&mut self) -> Next {
-        let mut framer = lock(&self.framer);
-        self.guest.viewer.next(SystemClock.monotonic(), &mut framer)
+        let now = SystemClock.monotonic();
+        self.guest.viewer.next(now, &mut self.framers)
     }
 
     /// Writes until the message is out or [`SWEEP`] is over; if the peer made it wait, the time

@@ -9,6 +9,12 @@
 //! * Who asks for fewer frames gets those of its [`Beat`]; what is left out thereby is no skip.
 //! * A payload begun is finished. Control messages go between payloads.
 //! * No byte of progress for its `stall_limit` ends the viewer.
+//! * Over WebSocket a viewer has any number of [`Watch`]es, whose payloads take turns, and is sent
+//!   no more than it acknowledges; not to acknowledge anything for its `stall_limit` ends it.
+
+pub mod socket;
+pub mod watch;
+mod window;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -16,20 +22,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use common::ring::Subscriber;
 use common::wire::DecodeError;
 use common::wire::tcp::{self, Feedback, Goodbye, GoodbyeCode, Message, Pong, Sender};
-use common::{Clock, Format, Monotonic, Payload, RecvError, Subscribe};
+use common::{Clock, Monotonic, Payload, RecvError};
 
+use self::socket::Lobby;
+use self::watch::Watch;
 use super::Protocol;
 use super::ages::Ages;
-use super::beat::Beat;
-use super::framing::{Framed, Framer, MAX_SLICES, Portion, Progress};
+use super::framing::{Framed, Framers, MAX_SLICES, Progress};
 
 /// How long viewers may take no byte before they are closed.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 /// Answers that may wait to be sent to one viewer; a peer that asks more at once is closed.
 const MAX_CONTROL: usize = 32;
+/// A message that takes longer to hand to the kernel has found the link busy.
+const PROMPT_SEND: Duration = Duration::from_millis(5);
 
 /// Why a viewer ends. Goes into the log, and for some into a GOODBYE.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +48,9 @@ pub enum Reason {
     /// No byte of progress for this long.
     #[error("took no byte for {} s", .0.as_secs())]
     Stalled(Duration),
+    /// The peer has not acknowledged what it was sent for this long.
+    #[error("acknowledged nothing for {} s", .0.as_secs())]
+    Unacknowledged(Duration),
     /// The peer sent what it must not send.
     #[error("sent bytes that are no message: {0}")]
     Protocol(#[from] DecodeError),
@@ -93,31 +104,31 @@ pub struct Counters {
 pub struct Terms {
     /// What it speaks.
     pub protocol: Protocol,
-    /// Payloads older than this are skipped if there is a newer one.
-    pub max_age: Duration,
-    /// The time from one frame to the next, if the viewer asks for fewer than there are: it then
-    /// gets the newest frame at each beat, and one of a payload at most.
-    pub interval: Option<Duration>,
     /// It is closed if it takes no byte of a begun message for this long.
     pub stall_limit: Duration,
     /// What it is sent first: the agreement to serve it.
     pub greeting: Bytes,
+    /// What it may ask for; over WebSocket only.
+    pub lobby: Option<Arc<Lobby>>,
 }
 
 /// One peer that watches.
 #[derive(Debug)]
 pub struct Viewer {
     protocol: Protocol,
-    max_age: Duration,
-    beat: Option<Beat>,
+    lobby: Option<Arc<Lobby>>,
     stall_limit: Duration,
-    subscriber: Subscriber,
+    watches: Vec<Watch>,
+    /// The watch that is asked first for the next payload.
+    turn: usize,
     sending: Option<Sending>,
     control: VecDeque<Bytes>,
     inbox: BytesMut,
     /// Set once nothing but the control messages is to be sent any more.
     ending: Option<Reason>,
     progressed_at: Monotonic,
+    /// For how long altogether the link took nothing while there was something to send.
+    busy: Duration,
     counters: Counters,
 }
 
@@ -126,23 +137,27 @@ struct Sending {
     progress: Progress,
     /// The payload, unless this is a control message.
     payload: Option<Arc<Payload>>,
+    /// The place of the channel it is of.
+    place: Option<usize>,
+    begun_at: Monotonic,
 }
 
 impl Viewer {
-    /// A viewer of what `subscriber` reads.
+    /// A viewer of what these watches give.
     #[must_use]
-    pub fn new(terms: Terms, subscriber: Subscriber, now: Monotonic) -> Self {
+    pub fn new(terms: Terms, watches: Vec<Watch>, now: Monotonic) -> Self {
         Self {
             protocol: terms.protocol,
-            max_age: terms.max_age,
-            beat: terms.interval.map(Beat::new),
+            lobby: terms.lobby,
             stall_limit: terms.stall_limit,
-            subscriber,
+            watches,
+            turn: 0,
             sending: None,
             control: VecDeque::from([terms.greeting]),
             inbox: BytesMut::new(),
             ending: None,
             progressed_at: now,
+            busy: Duration::ZERO,
             counters: Counters::default(),
         }
     }
@@ -151,6 +166,12 @@ impl Viewer {
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// What it watches now.
+    #[must_use]
+    pub fn watches(&self) -> &[Watch] {
+        &self.watches
     }
 
     /// How long it may take no byte before it is closed.
@@ -166,47 +187,90 @@ impl Viewer {
     }
 
     /// Decides what is to be done now. To be called when the connection can take bytes.
-    pub fn next(&mut self, now: Monotonic, framer: &mut Framer) -> Next {
+    pub fn next(&mut self, now: Monotonic, framers: &mut (impl Framers + ?Sized)) -> Next {
         self.drop_stale(now);
         while self.sending.is_none() {
             if let Some(piece) = self.control.pop_front() {
                 self.begin(Framed::single(piece), None, now);
             } else if let Some(reason) = &self.ending {
                 return Next::Close(reason.clone());
+            } else if self.is_overdue(now) {
+                self.end(Reason::Unacknowledged(self.stall_limit));
+            } else if let Some((index, payload)) = self.choose(now) {
+                self.begin_payload(index, payload, now, framers);
+            } else if !self.watches.is_empty() && self.watches.iter().all(|watch| watch.is_over) {
+                self.end(Reason::Ended);
             } else {
-                match self.next_payload(now) {
-                    Ok(payload) if self.cannot_be_sent(&payload) => self.end(Reason::Opaque),
-                    Ok(payload) => {
-                        let framed = framer.frame(&payload, self.protocol, self.portion());
-                        self.begin(framed, Some(payload), now);
-                    }
-                    Err(RecvError::Closed) => self.end(Reason::Ended),
-                    Err(_) => return Next::Wait,
-                }
+                return Next::Wait;
             }
         }
         Next::Send
     }
 
-    const fn portion(&self) -> Portion {
-        match self.beat {
-            Some(_) => Portion::Newest,
-            None => Portion::Whole,
+    /// The next payload worth sending and the watch it is of: each has its turn.
+    fn choose(&mut self, now: Monotonic) -> Option<(usize, Arc<Payload>)> {
+        let count = self.watches.len();
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let watch = &mut self.watches[index];
+            if !watch.is_open() {
+                continue;
+            }
+            match watch.next(now, &mut self.counters) {
+                Ok(payload) => {
+                    self.turn = index + 1;
+                    return Some((index, payload));
+                }
+                Err(RecvError::Closed) => watch.is_over = true,
+                Err(RecvError::TimedOut | RecvError::Lagged { .. }) => {}
+            }
+        }
+        None
+    }
+
+    fn begin_payload(
+        &mut self,
+        index: usize,
+        payload: Arc<Payload>,
+        now: Monotonic,
+        framers: &mut (impl Framers + ?Sized),
+    ) {
+        // Opaque frames leave by the native protocol only.
+        if self.protocol != Protocol::Tcp && Watch::is_opaque(&payload) {
+            match self.protocol {
+                Protocol::Ws => self.give_up_watch(index),
+                Protocol::Tcp | Protocol::Http => self.end(Reason::Opaque),
+            }
+            return;
+        }
+        let watch = &mut self.watches[index];
+        watch.begin(&payload);
+        let (place, portion) = (watch.place(), watch.portion());
+        let framed = framers.frame(place, &payload, self.protocol, portion);
+        self.begin(framed, Some((place, payload)), now);
+        if self.protocol == Protocol::Ws {
+            self.tell_skips(index);
         }
     }
 
-    /// Opaque frames never leave over HTTP.
-    fn cannot_be_sent(&self, payload: &Payload) -> bool {
-        let mut frames = payload.frames.iter();
-        self.protocol == Protocol::Http && frames.any(|frame| frame.head.format == Format::Opaque)
-    }
-
-    fn begin(&mut self, framed: Framed, payload: Option<Arc<Payload>>, now: Monotonic) {
+    fn begin(&mut self, framed: Framed, payload: Option<(usize, Arc<Payload>)>, now: Monotonic) {
+        let (place, payload) = payload.unzip();
         self.sending = Some(Sending {
             progress: Progress::new(framed),
             payload,
+            place,
+            begun_at: now,
         });
         self.progressed_at = now;
+    }
+
+    fn watch_mut(&mut self, place: usize) -> Option<&mut Watch> {
+        (self.watches.iter_mut()).find(|watch| watch.place() == place)
+    }
+
+    fn is_overdue(&self, now: Monotonic) -> bool {
+        let mut windows = (self.watches.iter()).filter_map(|watch| watch.window.as_ref());
+        windows.any(|window| window.is_overdue(self.stall_limit, now))
     }
 
     /// Puts the unsent rest of the current message into `slices`; returns how many were filled.
@@ -230,23 +294,47 @@ impl Viewer {
         sending.progress.advance(bytes);
         self.counters.bytes += bytes as u64;
         self.progressed_at = now;
-        if sending.progress.is_done() {
-            self.counters.sent += u64::from(sending.payload.is_some());
-            self.sending = None;
+        if let Some(sent) = (self.sending).take_if(|sending| sending.progress.is_done()) {
+            self.note_sent(&sent, now);
+        }
+    }
+
+    fn note_sent(&mut self, sent: &Sending, now: Monotonic) {
+        self.counters.sent += u64::from(sent.payload.is_some());
+        self.note_busy(now.since(sent.begun_at));
+        let watch = sent.place.and_then(|place| self.watch_mut(place));
+        if let Some(window) = watch.and_then(|watch| watch.window.as_mut()) {
+            window.sent(now);
+        }
+    }
+
+    fn note_busy(&mut self, took: Duration) {
+        if took >= PROMPT_SEND {
+            self.busy += took;
         }
     }
 
     /// Takes note that the peer took bytes as late as now, as a blocking write finds out afterwards.
-    pub const fn progressed(&mut self, now: Monotonic) {
+    pub fn progressed(&mut self, now: Monotonic) {
+        if self.sending.is_none() {
+            self.note_busy(now.since(self.progressed_at));
+        }
         self.progressed_at = now;
     }
 
-    /// Takes in what the peer sent. Only the native protocol has anything to say.
+    /// Takes in what the peer sent. Over plain HTTP nobody has anything to say.
     pub fn receive(&mut self, bytes: &[u8], clock: &dyn Clock) {
         if self.protocol == Protocol::Http || self.ending.is_some() {
             return;
         }
         tcp::append(&mut self.inbox, bytes);
+        match self.lobby.clone() {
+            Some(lobby) => self.receive_socket(&lobby, clock),
+            None => self.receive_native(clock),
+        }
+    }
+
+    fn receive_native(&mut self, clock: &dyn Clock) {
         while self.ending.is_none() {
             match Message::decode(&mut self.inbox, Sender::Viewer) {
                 Ok(message) => self.react(message, clock),
@@ -280,17 +368,18 @@ impl Viewer {
             return;
         }
         self.control.clear();
-        if self.protocol == Protocol::Tcp {
-            self.control.push_back(goodbye(&reason).encode());
+        match self.protocol {
+            Protocol::Tcp => self.control.push_back(goodbye(&reason).encode()),
+            Protocol::Ws => self.control.extend(socket::goodbye(&reason)),
+            Protocol::Http => {}
         }
-        if self
-            .sending
-            .as_ref()
-            .is_some_and(|sending| sending.progress.is_unbegun())
-        {
-            self.sending = None;
-        }
+        self.leave_off();
         self.ending = Some(reason);
+    }
+
+    /// Takes back what is not begun.
+    fn leave_off(&mut self) {
+        (self.sending).take_if(|sending| sending.progress.is_unbegun());
     }
 
     /// The reason to close it, if the peer has taken no byte of a begun message for too long.
@@ -311,73 +400,24 @@ impl Viewer {
 
     /// Takes back a payload chosen earlier if no byte of it is out and it has grown too old.
     fn drop_stale(&mut self, now: Monotonic) {
-        let unbegun = self
-            .sending
-            .as_ref()
-            .filter(|sending| sending.progress.is_unbegun());
-        let Some(payload) = unbegun.and_then(|sending| sending.payload.as_ref()) else {
+        let unbegun = (self.sending.as_ref()).filter(|sending| sending.progress.is_unbegun());
+        let Some((payload, place)) =
+            unbegun.and_then(|sending| sending.payload.as_ref().zip(sending.place))
+        else {
             return;
         };
-        if self.is_stale(payload, now) {
+        let watch = (self.watches.iter_mut()).find(|watch| watch.place() == place);
+        let is_stale =
+            watch.is_some_and(|watch| watch.take_back_if_stale(payload, now, &mut self.counters));
+        if is_stale {
             self.sending = None;
-            self.counters.skipped += 1;
-            if let Some(beat) = &mut self.beat {
-                beat.give_back();
-            }
-        }
-    }
-
-    fn is_stale(&self, payload: &Payload, now: Monotonic) -> bool {
-        now.since(payload.published_at) > self.max_age && self.subscriber.has_unread()
-    }
-
-    /// The next payload worth sending; `TimedOut` or `Closed` if there is none.
-    fn next_payload(&mut self, now: Monotonic) -> Result<Arc<Payload>, RecvError> {
-        let mut passed_over = 0;
-        loop {
-            match self.subscriber.recv(Duration::ZERO) {
-                Ok(payload) => {
-                    self.count_passed_over(std::mem::take(&mut passed_over), &payload);
-                    if !self.is_turn(&payload) {
-                        self.counters.thinned += 1;
-                    } else if self.is_stale(&payload, now) {
-                        passed_over = 1 + self.subscriber.resume_newest();
-                    } else {
-                        self.take_turn(&payload);
-                        return Ok(payload);
-                    }
-                }
-                Err(RecvError::Lagged { skipped }) => passed_over += skipped,
-                outcome => {
-                    self.counters.skipped += passed_over;
-                    return outcome;
-                }
-            }
-        }
-    }
-
-    /// Counts payloads passed over for `next`: skipped are those that would have been sent.
-    fn count_passed_over(&mut self, count: u64, next: &Payload) {
-        let missed = self.beat.as_ref().map(|beat| beat.missed(next));
-        let skipped = missed.map_or(count, |missed| missed.min(count));
-        self.counters.skipped += skipped;
-        self.counters.thinned += count - skipped;
-    }
-
-    fn is_turn(&mut self, payload: &Payload) -> bool {
-        (self.beat.as_mut()).is_none_or(|beat| beat.is_turn(payload))
-    }
-
-    fn take_turn(&mut self, payload: &Payload) {
-        if let Some(beat) = &mut self.beat {
-            beat.take(payload);
         }
     }
 }
 
 fn goodbye(reason: &Reason) -> Message {
     let code = match reason {
-        Reason::Protocol(_) | Reason::Floods => GoodbyeCode::Protocol,
+        Reason::Protocol(_) | Reason::Floods | Reason::Unacknowledged(_) => GoodbyeCode::Protocol,
         Reason::Stalled(_) | Reason::Memory => GoodbyeCode::Busy,
         Reason::Left | Reason::Ended | Reason::Opaque | Reason::Io(_) => GoodbyeCode::ShuttingDown,
     };
@@ -396,8 +436,11 @@ fn is_placeholder(payload: &Payload) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::ring::{self, Publisher, Ring};
-    use common::{Budget, Frame, Head, Identity, ManualClock, Timestamp};
+    use crate::channel::tests::channel_of;
+    use crate::egress::framing::Framer;
+    use crate::egress::viewer::watch::Wish;
+    use common::ring::{self, Publisher};
+    use common::{Budget, Format, Frame, Head, Identity, ManualClock, Timestamp};
 
     const MS: Duration = Duration::from_millis(1);
     const MAX_AGE: Duration = Duration::from_millis(250);
@@ -406,9 +449,8 @@ mod tests {
     struct Bench {
         clock: ManualClock,
         publisher: Publisher,
-        ring: Ring,
         viewer: Viewer,
-        framer: Framer,
+        framers: [Framer; 1],
         published: u64,
     }
 
@@ -419,21 +461,23 @@ mod tests {
 
         fn with_interval(protocol: Protocol, interval: Option<Duration>) -> Self {
             let clock = ManualClock::default();
-            let (publisher, ring) = ring::new(16);
+            let (channel, publisher) = channel_of(16, "main", Format::Jpeg);
             let terms = Terms {
                 protocol,
-                max_age: MAX_AGE,
-                interval,
                 stall_limit: STALL_LIMIT,
                 greeting: Bytes::from_static(b"hello "),
+                lobby: None,
             };
-            let viewer = Viewer::new(terms, ring.subscribe(), clock.monotonic());
+            let wish = Wish {
+                max_age: MAX_AGE,
+                interval,
+            };
+            let watches = vec![Watch::new(0, &channel, wish)];
             Self {
+                viewer: Viewer::new(terms, watches, clock.monotonic()),
                 clock,
                 publisher,
-                ring,
-                viewer,
-                framer: Framer::new(Budget::new(u64::MAX)),
+                framers: [Framer::new(0, Budget::new(u64::MAX))],
                 published: 0,
             }
         }
@@ -474,7 +518,8 @@ mod tests {
         }
 
         fn next(&mut self) -> Next {
-            self.viewer.next(self.clock.monotonic(), &mut self.framer)
+            let now = self.clock.monotonic();
+            self.viewer.next(now, &mut self.framers[..])
         }
 
         /// Sends up to `most` bytes of the next message; returns what went out.
@@ -519,7 +564,12 @@ mod tests {
         let mut bench = Bench::new(Protocol::Tcp);
         bench.publish();
         bench.clock.advance(60_000 * MS);
-        bench.viewer.subscriber = bench.ring.subscribe();
+        let channel = bench.viewer.watches[0].channel.clone();
+        let wish = Wish {
+            max_age: MAX_AGE,
+            interval: None,
+        };
+        bench.viewer.watches[0] = Watch::new(0, &channel, wish);
         bench.send(usize::MAX);
         assert_eq!(bench.seq(), 0);
         assert_eq!(bench.next(), Next::Wait);
@@ -716,7 +766,7 @@ mod tests {
             bench.publish_as(Format::Opaque);
             let expected = match protocol {
                 Protocol::Http => Next::Close(Reason::Opaque),
-                Protocol::Tcp => Next::Send,
+                Protocol::Tcp | Protocol::Ws => Next::Send,
             };
             assert_eq!(bench.next(), expected);
         }

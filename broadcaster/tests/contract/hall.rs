@@ -12,6 +12,7 @@ use broadcaster::egress::accept::{self, Door};
 use broadcaster::egress::admission::{Admission, Limits};
 use broadcaster::egress::pages::Pages;
 use broadcaster::egress::viewer::STALL_LIMIT;
+use broadcaster::egress::viewer::socket::Lobby;
 use broadcaster::egress::{Driver, Protocol};
 use common::{Budget, Shutdown, ring};
 use tokio::net::TcpListener;
@@ -79,9 +80,13 @@ impl Hall {
         let door = Arc::new(Door {
             pages: Pages::new(channels.clone(), budget.clone(), None),
             admission: Arc::new(Admission::new(limits, budget.clone())),
-            channels,
+            lobby: Arc::new(Lobby {
+                channels,
+                max_age: rules.max_age,
+                model: "ring",
+                driver: rules.way.driver.name(),
+            }),
             driver,
-            max_age: rules.max_age,
             stall_limit: rules.stall_limit,
             unsent_limit: 16 << 10,
             allow_origin: None,

@@ -63,6 +63,14 @@ macro_rules! service {
             what_a_viewer_says_is_ignored,
         });
     };
+    ($name:ident: $way:expr, and over ws) => {
+        service!($name: $way, and {
+            who_acknowledges_nothing_is_sent_two_frames_and_then_closed,
+            questions_are_answered_while_nothing_is_sent,
+            a_channel_is_sent_from_when_to_when_it_is_asked_for,
+            nonsense_ends_its_sender_at_once_and_nobody_else,
+        });
+    };
     ($name:ident: $way:expr, and { $($own:ident),+ $(,)? }) => {
         keeps!($name: $way => service {
             the_newest_frame_comes_at_once_on_joining,
@@ -87,6 +95,14 @@ const MULTIPLEX_HTTP: Way = Way {
     driver: DriverConfig::Multiplex { workers: 2 },
     protocol: Protocol::Http,
 };
+const MULTIPLEX_WS: Way = Way {
+    driver: DriverConfig::Multiplex { workers: 2 },
+    protocol: Protocol::Ws,
+};
+const THREADS_WS: Way = Way {
+    driver: DriverConfig::Threads,
+    protocol: Protocol::Ws,
+};
 const THREADS_TCP: Way = Way {
     driver: DriverConfig::Threads,
     protocol: Protocol::Tcp,
@@ -102,6 +118,8 @@ mod reader_of {
     pair!(multiplex_http: crate::pairs::OverSockets(crate::MULTIPLEX_HTTP));
     pair!(threads_tcp: crate::pairs::OverSockets(crate::THREADS_TCP));
     pair!(threads_http: crate::pairs::OverSockets(crate::THREADS_HTTP));
+    pair!(multiplex_ws: crate::pairs::OverSockets(crate::MULTIPLEX_WS));
+    pair!(threads_ws: crate::pairs::OverSockets(crate::THREADS_WS));
 }
 
 mod viewer_of {
@@ -109,4 +127,6 @@ mod viewer_of {
     service!(multiplex_http: crate::MULTIPLEX_HTTP, and over http);
     service!(threads_tcp: crate::THREADS_TCP, and over tcp);
     service!(threads_http: crate::THREADS_HTTP, and over http);
+    service!(multiplex_ws: crate::MULTIPLEX_WS, and over ws);
+    service!(threads_ws: crate::THREADS_WS, and over ws);
 }

@@ -107,7 +107,7 @@ pub(crate) struct OverSockets(pub(crate) Way);
 impl Pair for OverSockets {
     fn traits(&self) -> Traits {
         let (keys, bundles) = match self.0.protocol {
-            Protocol::Tcp => (Keys::Marked, Bundles::Kept),
+            Protocol::Tcp | Protocol::Ws => (Keys::Marked, Bundles::Kept),
             Protocol::Http => (Keys::Every, Bundles::Split),
         };
         Traits {
@@ -129,6 +129,7 @@ impl Pair for OverSockets {
         let url = match self.0.protocol {
             Protocol::Tcp => format!("tcp://{}", hall.tcp),
             Protocol::Http => format!("http://{}/live/main.mjpeg", hall.http),
+            Protocol::Ws => format!("ws://{}/live/main.ws", hall.http),
         };
         Model {
             publisher: Box::new(publisher),

@@ -10,12 +10,19 @@ use bytes::{Bytes, BytesMut};
 use common::DecodeError;
 use common::wire::mjpeg::{self, Parser};
 use common::wire::tcp::{Hello, Message, Sender};
+use common::wire::ws;
+use common::wire::ws::text::Request;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::frames::picture;
 use crate::hall::{Hall, PATIENCE};
 
 const REQUEST: &[u8] = b"GET /live/main.mjpeg HTTP/1.1\r\nHost: x\r\n\r\n";
+const UPGRADE: &[u8] = b"GET /live/main.ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// Any will do.
+const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 /// What an MJPEG stream has behind each picture.
 const BOUNDARY: &[u8] = b"\r\n--framecast\r\n";
 /// Room for what a peer has not read: little, so that little is on its way to it.
@@ -45,6 +52,10 @@ pub(crate) enum Heard {
     Frame(u64),
     /// A message that is no payload.
     Message(Message),
+    /// A text over WebSocket.
+    Notice(String),
+    /// The last message of a WebSocket.
+    Close(String),
     /// The connection was closed behind something whole.
     End,
     /// The connection was thrown away.
@@ -55,6 +66,8 @@ pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     protocol: Protocol,
     appetite: Appetite,
+    /// Whether payloads are acknowledged, where that is done.
+    is_silent: bool,
     buffer: BytesMut,
     parser: Parser,
     /// The last few bytes that came.
@@ -66,21 +79,36 @@ impl Peer {
     pub(crate) fn join(hall: &Hall, protocol: Protocol, appetite: Appetite) -> Self {
         let addr = match protocol {
             Protocol::Tcp => hall.tcp,
-            Protocol::Http => hall.http,
+            Protocol::Http | Protocol::Ws => hall.http,
         };
         let mut peer = Self {
             stream: connect(addr, appetite),
             protocol,
             appetite,
+            is_silent: false,
             buffer: BytesMut::new(),
             parser: Parser::new(mjpeg::CONTENT_TYPE).unwrap(),
             tail: Vec::new(),
         };
         match protocol {
             Protocol::Tcp => peer.greet(),
-            Protocol::Http => peer.ask(),
+            Protocol::Http => peer.ask(REQUEST, b"HTTP/1.1 200 "),
+            Protocol::Ws => {
+                peer.ask(UPGRADE, b"HTTP/1.1 101 ");
+                for kind in ["channels", "subscribed"] {
+                    let heard = peer.hear();
+                    let is_kind = matches!(&heard, Heard::Notice(text) if text.contains(kind));
+                    assert!(is_kind, "{heard:?}");
+                }
+            }
         }
         peer
+    }
+
+    /// The same peer, which acknowledges nothing from now on.
+    pub(crate) fn silent(mut self) -> Self {
+        self.is_silent = true;
+        self
     }
 
     /// How the other side knows it.
@@ -103,8 +131,8 @@ impl Peer {
         );
     }
 
-    fn ask(&mut self) {
-        self.say(REQUEST);
+    fn ask(&mut self, request: &[u8], answer: &[u8]) {
+        self.say(request);
         let end = b"\r\n\r\n";
         let head = loop {
             if let Some(at) = self.buffer.windows(end.len()).position(|part| part == end) {
@@ -112,18 +140,27 @@ impl Peer {
             }
             assert!(self.fill().unwrap() > 0, "closed in the head");
         };
-        assert!(head.starts_with(b"HTTP/1.1 200 "), "{head:?}");
+        assert!(head.starts_with(answer), "{head:?}");
     }
 
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// The number of the next frame, which must be what comes next.
+    /// Says something over WebSocket; nobody need be there to hear it.
+    pub(crate) fn request(&mut self, request: &Request) {
+        let message = ws::Message::Text(request.to_text());
+        drop(self.stream.write_all(&message.encode_masked(MASK)));
+    }
+
+    /// The number of the next frame, which must be what comes next but for words about skips.
     pub(crate) fn seq(&mut self) -> u64 {
-        match self.hear() {
-            Heard::Frame(seq) => seq,
-            other => panic!("not a frame: {other:?}"),
+        loop {
+            match self.hear() {
+                Heard::Frame(seq) => return seq,
+                Heard::Notice(text) if text.contains("skipped") => {}
+                other => panic!("not a frame: {other:?}"),
+            }
         }
     }
 
@@ -170,6 +207,25 @@ impl Peer {
                 }
                 message => return Ok(Heard::Message(message)),
             },
+            Protocol::Ws => match ws::Message::decode(&mut self.buffer, Sender::Server)? {
+                ws::Message::Binary(body) => {
+                    let (ch, frames) = ws::decode_payload(&body)?;
+                    let [frame] = &frames[..] else {
+                        panic!("{} frames at once", frames.len());
+                    };
+                    let (seq, took_ms) = (frame.head.identity.seq, None);
+                    if !self.is_silent {
+                        self.request(&Request::Ack { ch, seq, took_ms });
+                    }
+                    (seq, frame.data().clone())
+                }
+                ws::Message::Text(text) => return Ok(Heard::Notice(text)),
+                ws::Message::Close(reason) => {
+                    let (_, text) = reason.expect("there is always a reason");
+                    return Ok(Heard::Close(text));
+                }
+                other => panic!("not expected: {other:?}"),
+            },
             Protocol::Http => {
                 let part = self.parser.decode(&mut self.buffer)?;
                 let part = part.expect("a stream has no last part");
@@ -182,7 +238,7 @@ impl Peer {
 
     /// Whether everything that came was whole, up to the boundary behind the last part.
     fn is_between(&self) -> bool {
-        self.buffer.is_empty() && (self.protocol == Protocol::Tcp || self.tail == BOUNDARY)
+        self.buffer.is_empty() && (self.protocol != Protocol::Http || self.tail == BOUNDARY)
     }
 
     fn fill(&mut self) -> io::Result<usize> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use broadcaster::egress::Protocol;
 use common::Timestamp;
 use common::wire::tcp::{GoodbyeCode, Message};
+use common::wire::ws::text::{Notice, Request};
 
 use crate::frames::{BIG, FLOOD, SMALL, Writer};
 use crate::hall::{Hall, PATIENCE, Rules, Way};
@@ -256,11 +257,20 @@ pub(crate) fn the_end_comes_behind_a_whole_frame(way: &Way) {
     scene.hall.begin_to_end();
     thread::sleep(Duration::from_millis(100));
     assert_eq!(peer.seq(), begun);
-    if scene.protocol == Protocol::Tcp {
-        let Heard::Message(Message::Goodbye(goodbye)) = peer.hear() else {
-            panic!("no GOODBYE behind frame {begun}, perhaps frame {later}");
-        };
-        assert_eq!(goodbye.code, GoodbyeCode::ShuttingDown);
+    match scene.protocol {
+        Protocol::Tcp => {
+            let Heard::Message(Message::Goodbye(goodbye)) = peer.hear() else {
+                panic!("no GOODBYE behind frame {begun}, perhaps frame {later}");
+            };
+            assert_eq!(goodbye.code, GoodbyeCode::ShuttingDown);
+        }
+        Protocol::Ws => {
+            let text = "the broadcast has ended".to_owned();
+            let goodbye = Notice::Goodbye { text: text.clone() }.to_text();
+            assert_eq!(peer.hear(), Heard::Notice(goodbye));
+            assert_eq!(peer.hear(), Heard::Close(text));
+        }
+        Protocol::Http => {}
     }
     assert_eq!(peer.hear(), Heard::End);
     let took = scene.hall.end();
@@ -322,5 +332,110 @@ pub(crate) fn what_a_viewer_says_is_ignored(way: &Way) {
         peer.say(b"\xff\xff\xff\xffGET / HTTP/1.1\r\n\r\n");
         let newest = scene.writer.publish(SMALL);
         assert_eq!(peer.seq(), newest);
+    }
+}
+
+pub(crate) fn who_acknowledges_nothing_is_sent_two_frames_and_then_closed(way: &Way) {
+    let rules = Rules {
+        stall_limit: SHORT_STALL,
+        ..Rules::new(*way)
+    };
+    let mut scene = Scene::with(&rules);
+    let mut silent = scene.join(Appetite::All).silent();
+    let mut healthy = scene.join(Appetite::All);
+    let begun = Instant::now();
+    while scene.hall.viewers() == 2 {
+        let newest = scene.writer.publish(SMALL);
+        assert_eq!(healthy.seq(), newest);
+        assert!(begun.elapsed() < PATIENCE, "still there");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let took = begun.elapsed();
+    let allowed = SHORT_STALL..SHORT_STALL + Duration::from_secs(3);
+    assert!(allowed.contains(&took), "closed after {took:?}");
+    assert_eq!((silent.seq(), silent.seq()), (0, 1));
+    let text = "acknowledged nothing for 2 s".to_owned();
+    let goodbye = Notice::Goodbye { text: text.clone() }.to_text();
+    assert_eq!(silent.hear(), Heard::Notice(goodbye));
+    assert_eq!(silent.hear(), Heard::Close(text));
+    assert_eq!(silent.hear(), Heard::End);
+    let line = farewell(silent.addr());
+    assert!(
+        line.contains("reason=acknowledged nothing for 2 s"),
+        "{line}"
+    );
+}
+
+pub(crate) fn questions_are_answered_while_nothing_is_sent(way: &Way) {
+    let scene = Scene::of(way);
+    let mut peer = scene.join(Appetite::All);
+    for number in 1..=10 {
+        let begun = Instant::now();
+        let t = f64::from(number);
+        peer.request(&Request::Ping { t });
+        let Heard::Notice(text) = peer.hear() else {
+            panic!("no answer");
+        };
+        let Ok(Notice::Pong {
+            t: echoed,
+            received_ms,
+            replied_ms,
+        }) = Notice::parse(&text)
+        else {
+            panic!("not a pong: {text}");
+        };
+        assert!(
+            echoed == t && received_ms <= replied_ms && received_ms > 1.6e12,
+            "{text}"
+        );
+        assert!(begun.elapsed() < NOT_WOKEN, "{:?}", begun.elapsed());
+    }
+}
+
+pub(crate) fn a_channel_is_sent_from_when_to_when_it_is_asked_for(way: &Way) {
+    let mut scene = Scene::of(way);
+    let mut peer = scene.join(Appetite::All);
+    for _ in 0..5 {
+        let newest = scene.writer.publish(SMALL);
+        assert_eq!(peer.seq(), newest);
+        peer.request(&Request::Unsub { ch: 0 });
+        let ended = Notice::Unsubscribed { ch: 0 }.to_text();
+        assert_eq!(peer.hear(), Heard::Notice(ended));
+        assert_eq!(scene.hall.viewers(), 0);
+        let newest = scene.writer.publish(SMALL);
+        let begun = Instant::now();
+        peer.request(&Request::Sub {
+            channel: "main".to_owned(),
+            max_age_ms: None,
+            fps: None,
+        });
+        let heard = peer.hear();
+        let is_begun = matches!(&heard, Heard::Notice(text) if text.contains("subscribed"));
+        assert!(is_begun, "{heard:?}");
+        assert_eq!(peer.seq(), newest, "the newest at once");
+        assert!(begun.elapsed() < NOT_WOKEN, "{:?}", begun.elapsed());
+    }
+}
+
+pub(crate) fn nonsense_ends_its_sender_at_once_and_nobody_else(way: &Way) {
+    let mut scene = Scene::of(way);
+    let mut healthy = scene.join(Appetite::All);
+    for _ in 0..5 {
+        let mut hostile = scene.join(Appetite::All);
+        let begun = Instant::now();
+        hostile.say(&[0xff; 64]);
+        let Heard::Notice(goodbye) = hostile.hear() else {
+            panic!("no goodbye");
+        };
+        assert!(goodbye.contains("a reserved field is 7"), "{goodbye}");
+        assert!(matches!(hostile.hear(), Heard::Close(_)));
+        assert_eq!(hostile.hear(), Heard::End);
+        assert!(begun.elapsed() < NOT_WOKEN, "{:?}", begun.elapsed());
+        let line = farewell(hostile.addr());
+        assert!(line.contains("a reserved field is 7"), "{line}");
+    }
+    for _ in 0..50 {
+        let newest = scene.writer.publish(SMALL);
+        assert_eq!(healthy.seq(), newest);
     }
 }

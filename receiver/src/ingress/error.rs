@@ -62,6 +62,9 @@ pub enum Error {
     /// A content type that is no stream of pictures.
     #[error("not an MJPEG stream but {0:?}; multipart/x-mixed-replace is needed")]
     NotAStream(String),
+    /// An address that answers like a page.
+    #[error("no WebSocket at this address")]
+    NoSocket,
     /// One picture where a stream was expected.
     #[error("a still ({0}), not a stream; ask the server for its stream")]
     Still(String),
@@ -90,6 +93,7 @@ impl Error {
             Self::Broker(error) => error.is_permanent(),
             Self::Version(_)
             | Self::NotAStream(_)
+            | Self::NoSocket
             | Self::Still(_)
             | Self::Redirect(_)
             | Self::Redirects(_) => true,

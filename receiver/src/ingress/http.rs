@@ -15,8 +15,8 @@ use common::{
 use url::Url;
 
 use self::head::{Coding, Response};
-use self::numbering::Numbering;
-use super::damage::Damage;
+pub(super) use self::numbering::Numbering;
+use super::connection::Memory;
 use super::socket::{ANSWER_TIMEOUT, Socket};
 use super::source::{host_of, without_secrets};
 use super::{Error, Options};
@@ -25,24 +25,7 @@ use super::{Error, Options};
 const MAX_REDIRECTS: usize = 5;
 const DEFAULT_PORT: u16 = 80;
 
-/// What an ingress keeps from one connection to the next.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    numbering: Numbering,
-    damage: Damage,
-}
-
 impl Memory {
-    /// What comes from now on comes over another connection.
-    pub(super) fn reconnect(&mut self) {
-        self.numbering.reconnect();
-    }
-
-    /// Parts that were no pictures.
-    pub(super) const fn damaged(&self) -> u64 {
-        self.damage.count()
-    }
-
     /// The frame that a part makes, `None` if it is no picture.
     fn frame(&mut self, part: &Part, arrived_at: Timestamp) -> Option<Frame> {
         let picture = match jpeg::scan(&part.data) {
@@ -244,7 +227,8 @@ fn redirected(from: &Url, response: &Response) -> Result<Url, Error> {
     })
 }
 
-fn with_max_age(url: &Url, options: &Options) -> Url {
+/// The address with the wish about ages.
+pub(super) fn with_max_age(url: &Url, options: &Options) -> Url {
     let mut url = url.clone();
     if let Some(max_age) = options.max_age {
         let value = format!("{}ms", max_age.as_millis());
@@ -280,6 +264,7 @@ mod tests {
                 location: Some(location.to_owned()),
                 retry_after: Duration::ZERO,
                 coding: Coding::Plain,
+                accept: None,
             };
             redirected(&from, &response).map(String::from)
         };
@@ -298,6 +283,6 @@ mod tests {
             data: Bytes::from_static(b"GIF89a"),
         };
         assert_eq!(memory.frame(&part, Timestamp::from_nanos(5)), None);
-        assert_eq!(memory.damaged(), 1);
+        assert_eq!(memory.damage.count(), 1);
     }
 }

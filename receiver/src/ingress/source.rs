@@ -1,12 +1,15 @@
 //! Where a stream comes from: a URL, checked before anything is opened.
 
+mod amqp;
+
 use std::fmt;
 use std::str::FromStr;
 
 use common::wire::MAX_CHANNEL;
 use url::{Host, Url};
 
-use crate::broker::{self, AddressError, Addresses};
+pub use self::amqp::Amqp;
+use crate::broker::AddressError;
 
 /// A stream's address. Displayed without user name and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,21 +18,15 @@ pub enum Source {
     Tcp(Tcp),
     /// `http://[USER:PASSWORD@]HOST[:PORT]/path?query`: any MJPEG server.
     Http(Url),
+    /// `ws://[USER:PASSWORD@]HOST[:PORT]/live/CHANNEL.ws`, or without a path for the default channel:
+    /// a broadcaster over WebSocket.
+    Ws(Url),
     /// A fanout exchange of a RabbitMQ broker.
     Amqp(Amqp),
 }
 
-/// An exchange and how to read from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Amqp {
-    /// Where it is.
-    pub brokers: Addresses,
-    /// Its name.
-    pub exchange: String,
-    /// Messages that may be on their way unacknowledged; 0: acknowledgements are not wanted; `None`:
-    /// the default. Only for measuring.
-    pub prefetch: Option<u16>,
-}
+/// Where a broadcaster's channels are all on one WebSocket.
+pub(super) const ALL_CHANNELS: &str = "/live.ws";
 
 /// The address of one channel of a native server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +60,9 @@ pub enum Error {
          beginning with a letter or digit"
     )]
     Channel(String, String),
+    /// A path at which no broadcaster has a WebSocket.
+    #[error("{0:?} is no broadcaster's WebSocket; right would be ws://HOST[:PORT]/live/CHANNEL.ws")]
+    Socket(String),
     /// More than the native protocol has room for.
     #[error("{0:?} has more than tcp://HOST:PORT/CHANNEL")]
     Surplus(String),
@@ -74,13 +74,9 @@ pub enum Error {
     Key(String, String, &'static str),
 }
 
-const FORMS: &str = "tcp://HOST:PORT[/CHANNEL], http://HOST[:PORT]/path or \
+const FORMS: &str = "tcp://HOST:PORT[/CHANNEL], http://HOST[:PORT]/path, \
+                     ws://HOST[:PORT][/live/CHANNEL.ws] or \
                      amqp://USER:PASSWORD@HOST/VHOST?channel=NAME";
-/// Keys of an AMQP URL's query that are about the exchange.
-const AMQP_KEYS: [&str; 3] = ["channel", "exchange", "prefetch"];
-/// AMQP's own limit.
-const MAX_EXCHANGE: usize = 127;
-const DEFAULT_CHANNEL: &str = "main";
 
 impl FromStr for Source {
     type Err = Error;
@@ -92,8 +88,9 @@ impl FromStr for Source {
         let url = Url::parse(text).map_err(|error| Error::Url(text.to_owned(), error))?;
         match url.scheme() {
             "tcp" => Tcp::from_url(&url).map(Self::Tcp),
-            "http" if url.port() == Some(0) => Err(Error::PortZero(text.to_owned())),
+            "http" | "ws" if url.port() == Some(0) => Err(Error::PortZero(text.to_owned())),
             "http" => Ok(Self::Http(url)),
+            "ws" => socket_of(url).map(Self::Ws),
             other => Err(Error::Scheme(text.to_owned(), other.to_owned())),
         }
     }
@@ -103,7 +100,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(tcp) => tcp.fmt(f),
-            Self::Http(url) => without_secrets(url).fmt(f),
+            Self::Http(url) | Self::Ws(url) => without_secrets(url).fmt(f),
             Self::Amqp(amqp) => amqp.fmt(f),
         }
     }
@@ -147,60 +144,22 @@ impl fmt::Display for Tcp {
     }
 }
 
+/// The address of a broadcaster's WebSocket: that of all channels if none is named.
+fn socket_of(mut url: Url) -> Result<Url, Error> {
+    let path = url.path();
+    if matches!(path, "" | "/") {
+        url.set_path(ALL_CHANNELS);
+        return Ok(url);
+    }
+    let name = path.strip_prefix("/live/");
+    let name = name.and_then(|name| name.strip_suffix(".ws"));
+    if path == ALL_CHANNELS || name.is_some_and(is_channel) {
+        return Ok(url);
+    }
+    Err(Error::Socket(url.into()))
+}
+
 /// The host as the resolver wants it: IPv6 without brackets.
-impl Amqp {
-    fn parse(text: &str) -> Result<Self, Error> {
-        let (brokers, keys) = Addresses::parse(text, &AMQP_KEYS)?;
-        let (mut channel, mut exchange, mut prefetch) = (None, None, None);
-        for (key, value) in keys {
-            let wrong = |right| Error::Key(key.clone(), value.clone(), right);
-            match &*key {
-                "channel" if !is_channel(&value) => {
-                    return Err(Error::Channel(brokers.to_string(), value));
-                }
-                "channel" => keep(&mut channel, value.clone()).ok_or_else(|| wrong(ONE))?,
-                "exchange" if (1..=MAX_EXCHANGE).contains(&value.len()) => {
-                    keep(&mut exchange, value.clone()).ok_or_else(|| wrong(ONE))?;
-                }
-                "exchange" => return Err(wrong("a name of 1 to 127 bytes")),
-                _ => {
-                    let right = "a number from 0 to 65535";
-                    let count = value.parse().map_err(|_| wrong(right))?;
-                    keep(&mut prefetch, count).ok_or_else(|| wrong(ONE))?;
-                }
-            }
-        }
-        let channel = channel.as_deref().unwrap_or(DEFAULT_CHANNEL);
-        Ok(Self {
-            brokers,
-            exchange: exchange.unwrap_or_else(|| broker::exchange_of(channel)),
-            prefetch,
-        })
-    }
-}
-
-const ONE: &str = "one value for all brokers of the list";
-
-/// Keeps a value; `None` if another one was said before.
-fn keep<T: PartialEq>(slot: &mut Option<T>, value: T) -> Option<()> {
-    if slot.as_ref().is_some_and(|known| *known != value) {
-        return None;
-    }
-    *slot = Some(value);
-    Some(())
-}
-
-impl fmt::Display for Amqp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}?exchange={}",
-            self.brokers,
-            broker::escaped(&self.exchange)
-        )
-    }
-}
-
 pub(crate) fn host_of(url: &Url) -> String {
     match url.host() {
         Some(Host::Ipv6(address)) => address.to_string(),
@@ -256,11 +215,15 @@ mod tests {
             "tcp://[::1]:9/x",
             "tcp://cam:7400",
             "http://cam/stream?fps=5",
+            "ws://cam:8080/live/main.ws?fps=5",
+            "ws://cam/live.ws",
         ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
         }
         let source: Source = "http://me:secret@cam/".parse().unwrap();
         assert_eq!(source.to_string(), "http://cam/");
+        let source: Source = "ws://me:secret@cam".parse().unwrap();
+        assert_eq!(source.to_string(), "ws://cam/live.ws");
     }
 
     #[test]
@@ -279,11 +242,16 @@ mod tests {
             "tcp://cam:1/a/b",
             "tcp://cam:1/a?max_age=5",
             "tcp://me@cam:1/a",
+            "ws://",
+            "ws://cam/live/main.mjpeg",
+            "ws://cam/live/UPPER.ws",
+            "ws://cam/live/.ws",
         ] {
             let error = text.parse::<Source>().unwrap_err().to_string();
-            assert!(error.contains("tcp://") || error.contains("a-z"), "{error}");
+            let forms = ["tcp://", "a-z", "ws://HOST"];
+            assert!(forms.iter().any(|form| error.contains(form)), "{error}");
         }
-        for text in ["tcp://cam:0", "http://cam:0/stream"] {
+        for text in ["tcp://cam:0", "http://cam:0/stream", "ws://cam:0"] {
             let error = text.parse::<Source>().unwrap_err().to_string();
             assert!(error.contains("a port from 1 to 65535"), "{error}");
         }

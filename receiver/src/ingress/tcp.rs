@@ -52,7 +52,7 @@ impl Connection {
             socket,
             buffer,
             offset: Estimator::default(),
-            pings: Pings { next: now, sent: 0 },
+            pings: Pings::new(now),
             fares: Fares::new(welcome.feedback_every, now),
         })
     }
@@ -136,14 +136,24 @@ fn await_welcome(socket: &mut Socket, buffer: &mut BytesMut) -> Result<Welcome, 
 
 /// When to ask for the time.
 #[derive(Debug)]
-struct Pings {
+pub(super) struct Pings {
     next: Monotonic,
     sent: u32,
 }
 
 impl Pings {
+    /// The first is due at once.
+    pub(super) const fn new(now: Monotonic) -> Self {
+        Self { next: now, sent: 0 }
+    }
+
+    /// When the next one is due.
+    pub(super) const fn next(&self) -> Monotonic {
+        self.next
+    }
+
     /// Whether to ask now; if so, the next time is set.
-    fn is_due(&mut self, now: Monotonic) -> bool {
+    pub(super) fn is_due(&mut self, now: Monotonic) -> bool {
         if now < self.next {
             return false;
         }
@@ -251,10 +261,7 @@ mod tests {
     #[test]
     fn four_pings_in_the_first_second_then_one_a_second() {
         let start = Monotonic::from_nanos(0);
-        let mut pings = Pings {
-            next: start,
-            sent: 0,
-        };
+        let mut pings = Pings::new(start);
         let sent: Vec<_> = (0..300_u64)
             .filter(|&tick| pings.is_due(start + Duration::from_millis(10 * tick)))
             .collect();

@@ -6,10 +6,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use common::wire::mjpeg;
 
 use super::is_http_stream;
+use super::upgrade::Upgrade;
 use crate::channel::{Channels, Unknown};
 use crate::config;
 use crate::egress::admission::RETRY_AFTER;
 use crate::egress::drop_in::{self, DropIn};
+use crate::egress::viewer::socket::interval_of;
+use crate::egress::viewer::watch::Wish;
 
 const MAX_HEADERS: usize = 64;
 /// The part of a request head that decides where it goes.
@@ -17,6 +20,10 @@ const MAX_HEADERS: usize = 64;
 pub struct Request {
     method: String,
     target: String,
+    /// Bytes of its head.
+    pub length: usize,
+    /// What it says about becoming a WebSocket.
+    pub upgrade: Upgrade,
 }
 
 /// Where a request belongs.
@@ -26,10 +33,13 @@ pub enum Route {
     Stream {
         /// The place of its channel.
         channel: usize,
-        /// Payloads older than this are skipped if there is a newer one.
-        max_age: Duration,
-        /// The time from one frame to the next, if fewer are wanted than there are.
-        interval: Option<Duration>,
+        /// How it is wanted.
+        wish: Wish,
+    },
+    /// A WebSocket.
+    Socket {
+        /// The place of the channel that is sent from the start, if there is one, and how.
+        channel: Option<(usize, Wish)>,
     },
     /// Only the head of the stream's response.
     StreamHead,
@@ -58,9 +68,11 @@ impl Request {
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(head) {
             Ok(httparse::Status::Partial) => Ok(None),
-            Ok(httparse::Status::Complete(_)) => Ok(Some(Self {
+            Ok(httparse::Status::Complete(length)) => Ok(Some(Self {
+                length,
                 method: request.method.unwrap_or_default().to_owned(),
                 target: request.path.unwrap_or_default().to_owned(),
+                upgrade: Upgrade::from_fields(request.headers),
             })),
             Err(httparse::Error::TooManyHeaders) => {
                 Err(Reply::new(431, "more than 64 header fields"))
@@ -83,23 +95,19 @@ impl Request {
 
     fn find(&self, channels: &Channels, max_age: Duration) -> Result<Route, Reply> {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        if let Some(name) = socket(path) {
+            return self.find_socket(name, query, channels, max_age);
+        }
         let channel = match streamed(path, query, channels) {
             Ok(Some(channel)) => channel,
             Ok(None) => return Ok(Route::Pages),
             Err(unknown) => return Err(Reply::new(404, unknown.to_string())),
         };
-        if let Some(elsewhere) = channels[channel].elsewhere() {
-            return Err(Reply::new(503, elsewhere));
-        }
-        if !is_http_stream(&channels[channel]) {
-            let text = "this channel carries opaque frames, which only tcp:// can deliver";
-            return Err(Reply::new(406, text));
-        }
+        refuse_unseen(channels, channel)?;
         match self.method.as_str() {
             "GET" => Ok(Route::Stream {
                 channel,
-                max_age: max_age_in(query)?.unwrap_or(max_age),
-                interval: interval_in(query)?,
+                wish: wish_in(query, max_age)?,
             }),
             "HEAD" => Ok(Route::StreamHead),
             other => Err(Reply::new(
@@ -108,6 +116,58 @@ impl Request {
             )),
         }
     }
+
+    fn find_socket(
+        &self,
+        name: &str,
+        query: &str,
+        channels: &Channels,
+        max_age: Duration,
+    ) -> Result<Route, Reply> {
+        if self.method != "GET" {
+            let text = format!("{} makes no sense here; use GET", self.method);
+            return Err(Reply::new(405, text));
+        }
+        if name.is_empty() {
+            return Ok(Route::Socket { channel: None });
+        }
+        let place = channels.find(name);
+        let place = place.map_err(|unknown| Reply::new(404, unknown.to_string()))?;
+        refuse_unseen(channels, place)?;
+        let wish = wish_in(query, max_age)?;
+        Ok(Route::Socket {
+            channel: Some((place, wish)),
+        })
+    }
+}
+
+/// Refuses to show what cannot be shown here.
+fn refuse_unseen(channels: &Channels, place: usize) -> Result<(), Reply> {
+    if let Some(elsewhere) = channels[place].elsewhere() {
+        return Err(Reply::new(503, elsewhere));
+    }
+    if is_http_stream(&channels[place]) {
+        return Ok(());
+    }
+    let text = "this channel carries opaque frames, which only tcp:// can deliver";
+    Err(Reply::new(406, text))
+}
+
+fn wish_in(query: &str, max_age: Duration) -> Result<Wish, Reply> {
+    Ok(Wish {
+        max_age: max_age_in(query)?.unwrap_or(max_age),
+        interval: interval_in(query)?,
+    })
+}
+
+/// The channel whose WebSocket this is the address of, empty for the one of all channels; `None` if
+/// it is none.
+fn socket(path: &str) -> Option<&str> {
+    if path == "/live.ws" {
+        return Some("");
+    }
+    let name = path.strip_prefix("/live/")?.strip_suffix(".ws")?;
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// The place of the channel whose stream this is the address of; `None` if it is no stream's.
@@ -133,12 +193,7 @@ fn interval_in(query: &str) -> Result<Option<Duration>, Reply> {
     let Some(value) = value_in(query, "fps") else {
         return Ok(None);
     };
-    let fps = value
-        .parse::<f64>()
-        .ok()
-        .filter(|fps| fps.is_finite() && *fps > 0.0);
-    let interval = fps.and_then(|fps| Duration::try_from_secs_f64(1.0 / fps).ok());
-    match interval {
+    match value.parse().ok().and_then(interval_of) {
         Some(interval) => Ok(Some(interval)),
         None => {
             let right = "right would be a number above 0, such as 10 or 0.5";
@@ -187,15 +242,18 @@ impl Reply {
         let Self { status, text, .. } = self;
         let name = match status {
             400 => "Bad Request",
+            403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
             406 => "Not Acceptable",
             408 => "Request Timeout",
+            426 => "Upgrade Required",
             503 => "Service Unavailable",
             _ => "Request Header Fields Too Large",
         };
         let extra = match status {
             405 => "Allow: GET, HEAD\r\n".to_owned(),
+            426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n".to_owned(),
             503 => format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs()),
             _ => String::new(),
         };
@@ -236,6 +294,11 @@ mod tests {
     use common::Format;
 
     const MAX_AGE: Duration = Duration::from_millis(250);
+    /// What is meant when nothing is said.
+    const WISH: Wish = Wish {
+        max_age: MAX_AGE,
+        interval: None,
+    };
 
     fn channels() -> Channels {
         let main = channel("main", Format::Jpeg).0;
@@ -254,8 +317,7 @@ mod tests {
     const fn stream(channel: usize) -> Route {
         Route::Stream {
             channel,
-            max_age: MAX_AGE,
-            interval: None,
+            wish: WISH,
         }
     }
 
@@ -287,11 +349,11 @@ mod tests {
 
     #[test]
     fn max_age_and_rate_are_read_from_the_query() {
-        let wanted = Route::Stream {
-            channel: 0,
+        let wish = Wish {
             max_age: Duration::from_secs(2),
             interval: Some(Duration::from_millis(400)),
         };
+        let wanted = Route::Stream { channel: 0, wish };
         let asked = route("GET /live/main.mjpeg?x=1&fps=2.5&max_age=2s");
         assert_eq!(asked, Ok(wanted));
         let refused = route("GET /live/main.mjpeg?max_age=long").unwrap_err();
@@ -305,6 +367,26 @@ mod tests {
             assert_eq!(refused.status, 400, "{fps}");
             assert!(refused.text.contains("a number above 0"), "{fps}");
         }
+    }
+
+    #[test]
+    fn sockets_are_of_all_channels_or_begin_with_one() {
+        assert_eq!(route("GET /live.ws"), Ok(Route::Socket { channel: None }));
+        let channel = Some((1, WISH));
+        assert_eq!(route("GET /live/lab.ws"), Ok(Route::Socket { channel }));
+        let wish = Wish {
+            interval: Some(Duration::from_millis(100)),
+            ..WISH
+        };
+        let channel = Some((0, wish));
+        assert_eq!(
+            route("GET /live/main.ws?fps=10"),
+            Ok(Route::Socket { channel })
+        );
+        assert_eq!(route("GET /live/other.ws").unwrap_err().status, 404);
+        assert_eq!(route("GET /live/raw.ws").unwrap_err().status, 406);
+        assert_eq!(route("POST /live.ws").unwrap_err().status, 405);
+        assert_eq!(route("GET /live/.ws"), Ok(Route::Pages));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use common::DecodeError;
-use common::wire::MAX_HEAD;
+use common::wire::base64::base64;
+use common::wire::{MAX_HEAD, ws};
 use url::{Position, Url};
 
 use super::super::Error;
@@ -13,7 +14,21 @@ const USER_AGENT: &str = concat!("framecast-receiver/", env!("CARGO_PKG_VERSION"
 const MAX_HEADERS: usize = 64;
 
 /// The request for a stream.
-pub(super) fn encode_request(url: &Url) -> String {
+pub(in crate::ingress) fn encode_request(url: &Url) -> String {
+    encode(url, "Connection: close\r\n")
+}
+
+/// The request for a WebSocket.
+pub(in crate::ingress) fn encode_upgrade(url: &Url, key: &str) -> String {
+    let fields = format!(
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: {}\r\n\
+         Sec-WebSocket-Key: {key}\r\n",
+        ws::VERSION
+    );
+    encode(url, &fields)
+}
+
+fn encode(url: &Url, fields: &str) -> String {
     let target = &url[Position::BeforePath..Position::AfterQuery];
     let host = &url[Position::BeforeHost..Position::AfterPort];
     let credentials = credentials_of(url).map_or_else(String::new, |credentials| {
@@ -21,7 +36,7 @@ pub(super) fn encode_request(url: &Url) -> String {
     });
     format!(
         "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\n{credentials}\
-         Connection: close\r\n\r\n"
+         {fields}\r\n"
     )
 }
 
@@ -52,24 +67,6 @@ fn hex(&[high, low]: &[u8; 2]) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| usize::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            out.push(if digit <= group.len() {
-                DIGITS[bits >> (18 - 6 * digit) & 63].into()
-            } else {
-                '='
-            });
-        }
-    }
-    out
-}
-
 /// What a response head says, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -83,6 +80,8 @@ pub struct Response {
     pub retry_after: Duration,
     /// How the body is sent.
     pub coding: Coding,
+    /// `Sec-WebSocket-Accept`: the proof of a handshake.
+    pub accept: Option<String>,
 }
 
 /// How the body is sent.
@@ -137,6 +136,7 @@ impl Response {
             } else {
                 Coding::Plain
             },
+            accept: value("Sec-WebSocket-Accept").map(str::to_owned),
         }
     }
 }
@@ -166,16 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_of_the_standards_examples() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
+    fn percent_signs_are_taken_out_where_they_mean_something() {
         assert_eq!(percent_decoded("a%2fb%zz%"), b"a/b%zz%");
     }
 
@@ -196,6 +187,7 @@ mod tests {
             location: Some("/there".to_owned()),
             retry_after: Duration::from_secs(7),
             coding: Coding::Chunked,
+            accept: None,
         };
         assert_eq!(Response::take(&mut buffer).unwrap(), expected);
         assert_eq!(buffer, &b"rest"[..]);

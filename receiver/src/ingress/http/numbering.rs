@@ -9,14 +9,14 @@ use common::{Identity, Timestamp};
 
 /// The last identity given, and what it takes to give the next.
 #[derive(Debug, Default)]
-pub(super) struct Numbering {
+pub(in crate::ingress) struct Numbering {
     last: Option<Identity>,
     is_reconnected: bool,
 }
 
 impl Numbering {
     /// Everything that comes from now on comes over another connection.
-    pub(super) fn reconnect(&mut self) {
+    pub(in crate::ingress) fn reconnect(&mut self) {
         self.is_reconnected = true;
     }
 
