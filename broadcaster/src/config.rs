@@ -7,14 +7,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use common::Payload;
-use receiver::broker::{self, AddressError, Addresses};
+use receiver::broker::{AddressError, Addresses};
 
 use crate::args::keys::{self, Typed};
 use crate::args::{Args, Driver, LogFormat, Model};
 use crate::capture::relay::UpstreamError;
-use crate::capture::webcam::Wish;
 
+mod channel;
 pub mod file;
 pub mod layers;
 pub mod origin;
@@ -22,17 +21,12 @@ pub mod print;
 mod source;
 mod units;
 
+pub use channel::ChannelConfig;
 use file::File;
 use origin::{Origin, Settings};
 pub use source::SourceConfig;
 pub use units::parse_duration;
 
-/// Widest and highest picture.
-const MAX_SIDE: u16 = 16_384;
-const MAX_FPS: f64 = 1_000.0;
-const MAX_RING: usize = 1 << 16;
-/// AMQP's own limit of a name, less what is put behind it for queues.
-const MAX_EXCHANGE: usize = 200;
 const MAX_WORKERS: usize = 256;
 /// Unsent bytes the kernel may hold for a viewer. On a link of 1.2 Mbit/s frames were 0.4 s old with
 /// this, 0.9 s with 128 KiB, and the CPU was the same (`scripts/measure-unsent`).
@@ -85,31 +79,6 @@ pub enum DriverConfig {
     },
     /// A thread for each viewer.
     Threads,
-}
-
-/// What a channel shows and how.
-#[derive(Debug, Clone)]
-pub struct ChannelConfig {
-    /// `[a-z0-9][a-z0-9_-]{0,63}`.
-    pub name: String,
-    /// Where frames come from.
-    pub source: SourceConfig,
-    /// Width and height in pixels, for sources that can choose.
-    pub size: (u16, u16),
-    /// Time between frames.
-    pub interval: Duration,
-    /// What is asked of a webcam.
-    pub camera: Wish,
-    /// JPEG quality, 1 to 100.
-    pub quality: u8,
-    /// Frames in a payload, 1 to 64.
-    pub frames_per_payload: usize,
-    /// Payloads in the ring.
-    pub ring_capacity: usize,
-    /// How much of the past is kept, if any is.
-    pub history: Option<Duration>,
-    /// Name of the exchange, if there are any.
-    pub exchange: String,
 }
 
 /// Why the arguments cannot be carried out. All of these are for the user to mend.
@@ -196,7 +165,7 @@ impl Config {
             channels.push(channel.map_err(|error| placed(error, said))?);
             program.get_or_insert((args, said));
         }
-        differ(&channels)?;
+        channel::differ(&channels)?;
         let (args, said) = program.expect("there is at least one channel");
         let config = Self::from_args(args, channels).map_err(|error| placed(error, said))?;
         Ok(Self { settings, ..config })
@@ -264,18 +233,6 @@ impl Config {
     }
 }
 
-/// An exchange has one publisher.
-fn differ(channels: &[ChannelConfig]) -> Result<(), Error> {
-    for (place, channel) in channels.iter().enumerate() {
-        let mut before = channels[..place].iter();
-        if let Some(other) = before.find(|other| other.exchange == channel.exchange) {
-            let right = format!("channel {} has this exchange already", other.name);
-            return Err(wrong("--exchange", &channel.exchange, right));
-        }
-    }
-    Ok(())
-}
-
 /// What was said, as arguments. Each value that comes here has been understood alone before.
 fn arguments(said: &Settings) -> Result<Args, Error> {
     let pairs = said.iter().map(|(id, setting)| (&**id, setting));
@@ -323,74 +280,6 @@ impl DriverConfig {
             }
         }
     }
-}
-
-impl ChannelConfig {
-    /// A webcam is asked only for what was said: its own defaults are better than ours.
-    fn from_args(args: &Args, said: &Settings) -> Result<Self, Error> {
-        let name = args.channel.clone();
-        if !units::is_channel_name(&name) {
-            let right = "a name of a-z, 0-9, _ and -, beginning with a letter or digit, at most 64";
-            return Err(wrong("--channel", name, right));
-        }
-        let fps = args.fps;
-        if !(fps > 0.0 && fps <= MAX_FPS) {
-            return Err(wrong("--fps", fps, format!("above 0, at most {MAX_FPS}")));
-        }
-        let quality = args.quality;
-        within("--quality", quality.into(), 1, 100)?;
-        let frames_per_payload = args.frames_per_payload;
-        within(
-            "--frames-per-payload",
-            frames_per_payload,
-            1,
-            Payload::MAX_FRAMES,
-        )?;
-        let ring_capacity = args.ring_capacity;
-        within("--ring-capacity", ring_capacity, 2, MAX_RING)?;
-        let size = parse_size(&args.size)?;
-        let exchange = args.exchange.clone();
-        let exchange = exchange.unwrap_or_else(|| broker::exchange_of(&name));
-        if !(1..=MAX_EXCHANGE).contains(&exchange.len()) {
-            let right = format!("a name of 1 to {MAX_EXCHANGE} bytes");
-            return Err(wrong("--exchange", exchange, right));
-        }
-        let controls = args.control.iter().map(|text| parse_control(text));
-        Ok(Self {
-            name,
-            source: SourceConfig::parse(&args.source)?,
-            size,
-            interval: Duration::from_secs_f64(1.0 / fps),
-            camera: Wish {
-                size: said.contains_key("size").then_some(size),
-                fps: said.contains_key("fps").then_some(fps),
-                controls: controls.collect::<Result<_, _>>()?,
-            },
-            quality,
-            frames_per_payload,
-            ring_capacity,
-            history: (!args.history.is_zero()).then_some(args.history),
-            exchange,
-        })
-    }
-
-    /// Frames a second.
-    #[must_use]
-    pub fn fps(&self) -> f64 {
-        1.0 / self.interval.as_secs_f64()
-    }
-}
-
-fn parse_control(text: &str) -> Result<(String, String), Error> {
-    let right = "NAME=VALUE such as brightness=128; --list shows what there is";
-    units::parse_pair(text).ok_or_else(|| wrong("--control", text, right))
-}
-
-fn parse_size(text: &str) -> Result<(u16, u16), Error> {
-    units::parse_size(text, MAX_SIDE).ok_or_else(|| {
-        let right = format!("WIDTHxHEIGHT such as 1280x720, each from 1 to {MAX_SIDE}");
-        wrong("--size", text, right)
-    })
 }
 
 fn within(what: &'static str, value: usize, least: usize, most: usize) -> Result<(), Error> {

@@ -44,6 +44,8 @@ pub struct Exchange {
 /// waits to be sent.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Payloads that capture has handed over.
+    pub handed_over: AtomicU64,
     /// Payloads that the broker has confirmed.
     pub published: AtomicU64,
     /// Payloads that it has not: overtaken by newer ones while it took none, refused by it, or on
@@ -125,8 +127,10 @@ impl Publisher {
 
 impl Publish for Publisher {
     fn publish(&mut self, payload: Arc<Payload>) {
+        let counters = &self.0.counters;
+        counters.handed_over.fetch_add(1, Ordering::Relaxed);
         if self.0.handoff.put(payload).is_some() {
-            self.0.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -6,6 +6,10 @@
 //! Each law is a test for each of them, so that a failure names both.
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+#[path = "../support/broker.rs"]
+#[expect(dead_code, reason = "nothing is done to the broker here")]
+mod broker;
+mod exchange;
 mod frames;
 mod hall;
 mod journal;
@@ -114,6 +118,7 @@ const THREADS_HTTP: Way = Way {
 
 mod reader_of {
     pair!(ring: crate::pairs::InRing);
+    pair!(exchange: crate::exchange::ThroughExchange);
     pair!(multiplex_tcp: crate::pairs::OverSockets(crate::MULTIPLEX_TCP));
     pair!(multiplex_http: crate::pairs::OverSockets(crate::MULTIPLEX_HTTP));
     pair!(threads_tcp: crate::pairs::OverSockets(crate::THREADS_TCP));

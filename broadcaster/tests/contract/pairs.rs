@@ -19,8 +19,8 @@ pub(crate) trait Pair {
     /// What it promises beyond what all promise.
     fn traits(&self) -> Traits;
 
-    /// The model, without a reader yet.
-    fn open(&self) -> Model;
+    /// The model, without a reader yet; `None` if what it needs is not installed.
+    fn open(&self) -> Option<Model>;
 }
 
 /// Both ends of a model that runs.
@@ -29,6 +29,8 @@ pub(crate) struct Model {
     pub(crate) publisher: Box<dyn Publish>,
     /// Gives readers that have begun: what is published from now on is for them too.
     pub(crate) join: Box<dyn Fn() -> Reader>,
+    /// Waits until all that was published has left the writer; only where the next could overtake it.
+    pub(crate) settle: Box<dyn Fn()>,
 }
 
 /// A reading end.
@@ -41,6 +43,16 @@ pub(crate) struct Traits {
     pub(crate) keys: Keys,
     pub(crate) bundles: Bundles,
     pub(crate) end: End,
+    pub(crate) start: Start,
+}
+
+/// What a reader begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The newest key frame that was published.
+    Newest,
+    /// The first that is published after it came: an exchange keeps nothing.
+    Next,
 }
 
 /// How a reader learns that it missed something.
@@ -89,15 +101,17 @@ impl Pair for InRing {
             keys: Keys::Marked,
             bundles: Bundles::Kept,
             end: End::Closed,
+            start: Start::Newest,
         }
     }
 
-    fn open(&self) -> Model {
+    fn open(&self) -> Option<Model> {
         let (publisher, ring) = ring::new(CAPACITY);
-        Model {
+        Some(Model {
             publisher: Box::new(publisher),
             join: Box::new(move || Box::new(ring.subscribe())),
-        }
+            settle: Box::new(|| {}),
+        })
     }
 }
 
@@ -115,10 +129,11 @@ impl Pair for OverSockets {
             keys,
             bundles,
             end: End::Pause,
+            start: Start::Newest,
         }
     }
 
-    fn open(&self) -> Model {
+    fn open(&self) -> Option<Model> {
         let rules = Rules {
             capacity: CAPACITY,
             // Only what was overwritten is skipped, as in the ring itself.
@@ -131,19 +146,20 @@ impl Pair for OverSockets {
             Protocol::Http => format!("http://{}/live/main.mjpeg", hall.http),
             Protocol::Ws => format!("ws://{}/live/main.ws", hall.http),
         };
-        Model {
+        Some(Model {
             publisher: Box::new(publisher),
             join: Box::new(move || {
                 // The model lives as long as somebody can join it.
                 let _ = &hall;
                 Box::new(connected(&url))
             }),
-        }
+            settle: Box::new(|| {}),
+        })
     }
 }
 
 /// An ingress that the server has taken in, and so has given its place.
-fn connected(url: &str) -> Ingress {
+pub(crate) fn connected(url: &str) -> Ingress {
     let source = url.parse().unwrap();
     let mut ingress = Ingress::open(source, Options::default(), Shutdown::default());
     let begun = Instant::now();

@@ -2,11 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod bad_input;
+#[path = "../support/broker.rs"]
 mod broker;
+mod broker_script;
 mod channels;
 mod clients;
 mod configuration;
 mod drop_in;
+mod exchange;
 mod program;
 mod relay;
 mod stage;

@@ -38,8 +38,8 @@ use crate::broker::{self, Address};
 
 /// Messages the broker may send ahead of our acknowledgements where the URL does not say.
 const PREFETCH: u16 = 8;
-/// Messages that wait in the queue while the window is full.
-const QUEUE_LENGTH: i32 = 4;
+/// Messages that wait in the queue while the window is full: who was overtaken goes on with the newest.
+const QUEUE_LENGTH: i32 = 1;
 
 /// A queue that is bound to the exchange, and what comes out of it.
 #[derive(Debug)]
