@@ -295,6 +295,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    use crate::capture::webcam::Wish;
     use crate::capture::webcam::device::Selector;
 
     fn config(line: &str) -> Result<Config, Error> {
@@ -360,7 +361,6 @@ mod tests {
                 "--source amqp://cam?channel=A",
                 "\"A\" in \"amqp://cam:5672/%2F\" is not a channel",
             ),
-            ("--model ring,both", "ring, rabbitmq"),
             (
                 "--model rabbitmq --amqp http://x",
                 "--amqp http:// is not a broker's scheme",

@@ -364,7 +364,7 @@ mod tests {
         for (text, complaint) in [
             (
                 "htpp = 1",
-                "1:1: unknown key htpp; did you mean http? known here: model, driver",
+                "1:1: unknown key htpp; did you mean http? known here: model, amqp, driver",
             ),
             (
                 "\nmax-age = \"1s\"",

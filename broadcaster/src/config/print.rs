@@ -42,7 +42,9 @@ fn line(key: &Key, config: &Config, channel: usize) -> String {
     let Some(words) = words(key, setting, config) else {
         return format!("# {name}: {}\n", key.otherwise);
     };
-    let masked: Vec<_> = words.iter().map(|word| mask(word)).collect();
+    // A default's password is no secret.
+    let shown = |word: &String| setting.map_or_else(|| word.clone(), |_| mask(word));
+    let masked: Vec<_> = words.iter().map(shown).collect();
     let note = if masked == words {
         ""
     } else {

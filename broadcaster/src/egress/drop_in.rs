@@ -7,9 +7,11 @@
 use std::sync::atomic::Ordering;
 
 use common::Monotonic;
+use serde_json::json;
 
 use super::accept::request::value_in;
 use crate::channel::{Channel, Channels, Unknown};
+use crate::fanout::exchange::{Exchange, Health};
 
 /// What is asked for in the words of other servers, and of which channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +63,37 @@ pub fn state(channel: &Channel, now: Monotonic) -> String {
     let desired_fps = (1.0 / channel.interval.as_secs_f64()).round();
     let captured_fps = channel.captured_fps(now).round();
     let clients = channel.counters.viewers.load(Ordering::Relaxed);
+    let exchange = channel.exchange.as_deref().map_or_else(String::new, told);
     format!(
-        r#"{{"ok": true, "result": {{"source": {{{resolution}"online": {is_online}, "desired_fps": {desired_fps}, "captured_fps": {captured_fps}}}, "stream": {{"clients": {clients}}}}}}}"#
+        r#"{{"ok": true, "result": {{"source": {{{resolution}"online": {is_online}, "desired_fps": {desired_fps}, "captured_fps": {captured_fps}}}, "stream": {{"clients": {clients}}}{exchange}}}}}"#
     )
+}
+
+/// What ustreamer does not have: how the channel's exchange fares.
+fn told(exchange: &Exchange) -> String {
+    let (state, broker, reason) = match exchange.health() {
+        Health::Connecting => ("connecting", None, None),
+        Health::Publishing { broker } => ("publishing", Some(broker), None),
+        Health::Blocked { broker, reason } => ("blocked", Some(broker), Some(reason)),
+        Health::Away { reason } => ("away", None, Some(reason)),
+    };
+    let counters = &exchange.counters;
+    let millis = |percent| {
+        let latency = counters.latency.percentile(percent);
+        latency.map(|latency| latency.as_secs_f64() * 1e3)
+    };
+    let told = json!({
+        "name": exchange.name,
+        "state": state,
+        "broker": broker,
+        "reason": reason,
+        "published": counters.published.load(Ordering::Relaxed),
+        "dropped": counters.dropped.load(Ordering::Relaxed),
+        "reconnects": counters.reconnects.load(Ordering::Relaxed),
+        "blocks": counters.blocks.load(Ordering::Relaxed),
+        "publish_ms": {"p50": millis(50), "p99": millis(99)},
+    });
+    format!(r#", "exchange": {told}"#)
 }
 
 #[cfg(test)]

@@ -82,8 +82,9 @@ pub(crate) fn skip_without(tool: &str) {
 
 fn is_installed(tool: &str) -> bool {
     let mut probe = match tool {
-        "cv2" => {
-            let outcome = python().args(["-c", "import cv2"]).output();
+        "cv2" | "pika" => {
+            let import = format!("import {tool}");
+            let outcome = python().args(["-c", &import]).output();
             return outcome.is_ok_and(|output| output.status.success());
         }
         "python3" => python(),

@@ -1,1 +1,356 @@
 //! The model `rabbitmq` end to end: a broadcaster, a real broker, receivers and edges.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use common::{Frame, RecvError, Shutdown, Subscribe};
+use receiver::ingress::{Ingress, Options, Purpose};
+use serde_json::Value;
+
+use crate::broker::{self, Broker};
+use crate::stage::{PATIENCE, Stage};
+
+mod foreign;
+mod refusals;
+mod trouble;
+
+/// A frame time of 30 fps.
+const FRAME_TIME: Duration = Duration::from_millis(33);
+
+/// An exchange that no other test has, at this broker.
+struct Place {
+    url: String,
+    name: String,
+    /// Ends with the test, if it is this test's own.
+    _broker: Option<Broker>,
+}
+
+impl Place {
+    /// At the broker that all tests share; `None` if there is none to be had.
+    fn shared() -> Option<Self> {
+        broker::is_here().then(|| {
+            let (url, broker) = broker::shared();
+            Self::at(url, broker)
+        })
+    }
+
+    fn at(url: String, broker: Option<Broker>) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            url,
+            name: format!("framecast.test-{now}-{count}"),
+            _broker: broker,
+        }
+    }
+
+    /// A broadcaster of the test pattern that publishes here.
+    fn stage(&self, line: &str) -> Stage {
+        let (url, name) = (&self.url, &self.name);
+        let stage = Stage::with(&format!(
+            "--source pattern --amqp {url} --exchange {name} {line}"
+        ));
+        wait_until("publishing", || exchange(&stage)["state"] == "publishing");
+        stage
+    }
+
+    /// The exchange as a source.
+    fn source(&self) -> String {
+        format!("{}?exchange={}", self.url, self.name)
+    }
+
+    /// A reader whose queue is bound.
+    fn reader(&self) -> Ingress {
+        reader_of(&self.source())
+    }
+
+    /// A broadcaster that takes the exchange as its source.
+    fn edge(&self, line: &str) -> Stage {
+        Stage::with(&format!("--source {} {line}", self.source()))
+    }
+}
+
+fn reader_of(source: &str) -> Ingress {
+    let mut ingress = opened(source);
+    wait_until("connected", || {
+        assert!(ingress.recv(Duration::ZERO).is_err());
+        ingress.is_connected()
+    });
+    ingress
+}
+
+fn opened(source: &str) -> Ingress {
+    let options = Options {
+        max_age: None,
+        purpose: Purpose::Watch,
+    };
+    Ingress::open(source.parse().unwrap(), options, Shutdown::default())
+}
+
+/// What the broadcaster says of its exchange.
+fn exchange(stage: &Stage) -> Value {
+    let answer = stage.get("/state");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let state: Value = serde_json::from_str(body).unwrap();
+    state["result"]["exchange"].clone()
+}
+
+fn count(stage: &Stage, what: &str) -> u64 {
+    exchange(stage)[what].as_u64().unwrap()
+}
+
+/// Looks again and again until it is so.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    begun.elapsed()
+}
+
+/// The frames of the next payload.
+fn next(reader: &mut Ingress) -> Vec<Frame> {
+    reader.recv(PATIENCE).unwrap().frames.clone()
+}
+
+/// The next frames that are no placeholders.
+fn take(reader: &mut Ingress, count: usize) -> Vec<Frame> {
+    let begun = Instant::now();
+    let mut frames = Vec::new();
+    while frames.len() < count {
+        let real = |frame: &Frame| !frame.head.is_placeholder();
+        frames.extend(next(reader).into_iter().filter(real));
+        assert!(begun.elapsed() < PATIENCE, "{} frames", frames.len());
+    }
+    frames
+}
+
+fn seqs(frames: &[Frame]) -> Vec<u64> {
+    let seq = |frame: &Frame| frame.head.identity.seq;
+    frames.iter().map(seq).collect()
+}
+
+/// How many numbers are missing.
+fn gaps(frames: &[Frame]) -> u64 {
+    let seqs = seqs(frames);
+    let span = seqs[seqs.len() - 1] + 1 - seqs[0];
+    span - seqs.len() as u64
+}
+
+#[test]
+fn every_receiver_gets_every_frame_as_the_rings_viewers_do() {
+    const FRAMES: usize = 60;
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    for count in [1, 5, 10, 20] {
+        let stage = place.stage("--model ring,rabbitmq");
+        let mut readers: Vec<_> = (0..count).map(|_| place.reader()).collect();
+        readers.push(reader_of(&format!("tcp://{}", stage.tcp)));
+        let all = thread::scope(|scope| {
+            let taking: Vec<_> = (readers.iter_mut())
+                .map(|reader| scope.spawn(|| take(reader, FRAMES)))
+                .collect();
+            let taken = taking.into_iter().map(|one| one.join().unwrap());
+            taken.collect::<Vec<_>>()
+        });
+        let (ring, through) = all.split_last().unwrap();
+        for frames in through {
+            assert_eq!(gaps(frames), 0, "{:?}", seqs(frames));
+            let same = frames.iter().filter(|frame| ring.contains(frame)).count();
+            // They have not begun at the same frame.
+            assert!(same > FRAMES / 2, "{same} of {FRAMES}");
+        }
+        assert_eq!(stage.end().as_secs(), 0);
+    }
+}
+
+#[test]
+fn without_a_ring_frames_go_only_through_the_exchange() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let stage = place.stage("--model rabbitmq");
+    assert_eq!(gaps(&take(&mut place.reader(), 30)), 0);
+    for path in ["/live/main.mjpeg", "/live/main.jpg", "/snapshot", "/stream"] {
+        let answer = stage.get(path);
+        assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+        assert!(answer.contains("--model ring,rabbitmq"), "{path}: {answer}");
+    }
+    assert!(stage.get("/").starts_with("HTTP/1.1 200"));
+    assert!(stage.get("/readyz").starts_with("HTTP/1.1 200"));
+    // Nothing is bound there.
+    assert_eq!(stage.tcp.port(), 0);
+}
+
+#[test]
+fn payloads_of_several_frames_stay_together() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let _stage = place.stage("--model rabbitmq --frames-per-payload 5");
+    let mut reader = place.reader();
+    for _ in 0..5 {
+        assert_eq!(next(&mut reader).len(), 5);
+    }
+}
+
+/// Readers hand out what they have while the process has other things to do.
+#[test]
+fn a_hundred_readers_lose_nothing() {
+    const READERS: usize = 100;
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let _stage = place.stage("--model rabbitmq --fps 10 --size 160x120");
+    // Small buffers: a connection of the usual size takes 8 MB.
+    let source = format!("{}?exchange={}&frame_max=16384", place.url, place.name);
+    all_lose_nothing(&vec![source; READERS], 50);
+}
+
+/// Readers of all these sources, each on a thread of its own, get so many frames without a gap once
+/// the last of them has begun.
+fn all_lose_nothing(sources: &[String], count: usize) -> Duration {
+    let begun = Barrier::new(sources.len());
+    let begun = &begun;
+    let longest = thread::scope(|scope| {
+        let reading = sources.iter().map(|source| {
+            scope.spawn(move || {
+                let mut reader = reader_of(source);
+                take(&mut reader, 1);
+                begun.wait();
+                // What has come in the meantime, and the gap that it ends with.
+                while reader.recv(Duration::ZERO).is_ok() {}
+                take(&mut reader, 3);
+                let begun = Instant::now();
+                assert_eq!(gaps(&take(&mut reader, count)), 0);
+                begun.elapsed()
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        reading.into_iter().map(|one| one.join().unwrap()).max()
+    });
+    longest.unwrap()
+}
+
+#[test]
+fn edges_pass_on_what_they_get_and_ages_add_up() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let origin = place.stage("--model ring,rabbitmq");
+    let edges = [place.edge(""), place.edge("")];
+    let mut at_origin = reader_of(&format!("tcp://{}", origin.tcp));
+    let mut at_edges = edges
+        .each_ref()
+        .map(|edge| reader_of(&format!("tcp://{}", edge.tcp)));
+    // What edges show before the first frame has come is a placeholder of their own.
+    at_edges.iter_mut().for_each(|reader| {
+        take(reader, 1);
+    });
+    let sent = take(&mut at_origin, 60);
+    for reader in &mut at_edges {
+        let mut compared = 0;
+        for mut frame in take(reader, 60) {
+            assert_eq!(frame.head.hops, 1);
+            frame.head.hops = 0;
+            compared += usize::from(sent.contains(&frame));
+        }
+        assert!(compared > 20, "{compared} frames are the same");
+    }
+}
+
+/// Two edges, each with so many viewers that a broker could not serve them all.
+#[test]
+fn two_edges_carry_two_hundred_viewers_each_at_full_rate() {
+    const VIEWERS: usize = 200;
+    const FRAMES: usize = 50;
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let _origin = place.stage("--model rabbitmq --source pattern?bytes=8000 --fps 10");
+    let edges = [place.edge(""), place.edge("")];
+    let sources: Vec<_> = (edges.iter())
+        .flat_map(|edge| vec![format!("tcp://{}", edge.tcp); VIEWERS])
+        .collect();
+    let took = all_lose_nothing(&sources, FRAMES);
+    assert!(took < Duration::from_secs(8), "5 s of frames took {took:?}");
+}
+
+/// Full rate over a line whose round trip takes a tenth of a second, for both sides.
+#[test]
+fn long_lines_are_used_in_full() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let (_, addr) = place.url.split_once('@').unwrap();
+    let (addr, vhost) = addr.split_once('/').unwrap();
+    let line = crate::relay::link::Line::Long(Duration::from_millis(100));
+    let far = crate::relay::link::open(addr.parse().unwrap(), line);
+    let far = Place {
+        url: format!("amqp://guest:guest@{far}/{vhost}"),
+        name: place.name.clone(),
+        _broker: None,
+    };
+    let stage = far.stage("--model rabbitmq --fps 60 --size 320x240");
+    let mut reader = far.reader();
+    take(&mut reader, 30);
+    let begun = Instant::now();
+    let frames = take(&mut reader, 300);
+    let took = begun.elapsed();
+    assert_eq!(gaps(&frames), 0);
+    let expected = Duration::from_secs(5);
+    assert!(took < expected + 10 * FRAME_TIME, "{took:?}");
+    let published = count(&stage, "published");
+    assert!(published > 300, "{published}");
+    // All that was handed over before there was a connection.
+    assert!(count(&stage, "dropped") < 60);
+}
+
+/// A reader that reads nothing costs nobody anything.
+#[test]
+fn a_stopped_reader_costs_nobody_anything() {
+    const TIME: Duration = Duration::from_secs(60);
+    if !broker::is_here() {
+        return;
+    }
+    let own = Broker::start();
+    let place = Place::at(own.url().to_owned(), None);
+    let _stage = place.stage("--model rabbitmq --source pattern?bytes=100000");
+    let mut others: Vec<_> = (0..10).map(|_| place.reader()).collect();
+    let follow = |others: &mut Vec<Ingress>, time: Duration| {
+        let count = (time.as_secs() * 30) as usize;
+        thread::scope(|scope| {
+            for reader in others {
+                scope.spawn(move || assert_eq!(gaps(&take_for(reader, count)), 0));
+            }
+        });
+    };
+    follow(&mut others, Duration::from_secs(10));
+    let before = used(&own);
+    let stopped = place.reader();
+    follow(&mut others, TIME);
+    let grown = used(&own).saturating_sub(before);
+    assert!(grown < 10_000_000, "the broker has grown by {grown} bytes");
+    drop(stopped);
+}
+
+/// The next frames, however long that takes in all.
+fn take_for(reader: &mut Ingress, count: usize) -> Vec<Frame> {
+    (0..count).flat_map(|_| next(reader)).collect()
+}
+
+/// Bytes that the broker holds once it has cleaned up.
+fn used(broker: &Broker) -> u64 {
+    let words = "eval [garbage_collect(P)||P<-processes()],erlang:memory(total).";
+    broker.ctl(words).trim().parse().unwrap()
+}
+
+/// Whether nothing comes for a while.
+fn is_quiet(reader: &mut Ingress, time: Duration) -> bool {
+    reader.recv(time) == Err(RecvError::TimedOut)
+}

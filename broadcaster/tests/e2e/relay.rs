@@ -23,7 +23,7 @@ use link::Line;
 
 mod hostile;
 mod http;
-mod link;
+pub(crate) mod link;
 
 /// A broadcaster that passes on the default channel of another one.
 fn relay_of(upstream: SocketAddr) -> Stage {

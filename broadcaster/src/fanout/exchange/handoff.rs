@@ -41,6 +41,7 @@ impl Handoff {
 mod tests {
     use super::*;
     use common::Monotonic;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     fn payload(index: u64) -> Arc<Payload> {
         Arc::new(Payload {
@@ -82,21 +83,25 @@ mod tests {
     /// Whatever the timing: what was put was taken, or was given back, or is still there.
     #[test]
     fn nothing_is_lost_between_two_threads() {
-        const COUNT: u64 = 20_000;
+        const LEAST: u64 = 10_000;
         let handoff = Handoff::default();
-        let (mut taken, mut left) = (0, 0);
-        std::thread::scope(|scope| {
+        let taken = AtomicU64::new(0);
+        let (count, left) = std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                let put = |index| handoff.put(payload(index));
-                (0..COUNT).filter_map(put).count() as u64
+                let (mut count, mut left) = (0, 0);
+                // However the two take turns, each outcome is to be seen.
+                while count < LEAST || left == 0 || taken.load(Ordering::Relaxed) == 0 {
+                    left += u64::from(handoff.put(payload(count)).is_some());
+                    count += 1;
+                }
+                (count, left)
             });
             while !writer.is_finished() {
-                taken += u64::from(handoff.take().is_some());
+                taken.fetch_add(handoff.take().is_some().into(), Ordering::Relaxed);
             }
-            left = writer.join().unwrap();
+            writer.join().unwrap()
         });
         let there = u64::from(handoff.take().is_some());
-        assert_eq!(taken + left + there, COUNT);
-        assert!(taken > 0 && left > 0);
+        assert_eq!(taken.into_inner() + left + there, count);
     }
 }

@@ -17,7 +17,7 @@ const RECEIVE_BUFFER: usize = 32 << 10;
 
 /// What a line does to what the server sends.
 #[derive(Clone, Copy)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Everything arrives this much later.
     Long(Duration),
     /// No more than this many bytes a second.
@@ -25,7 +25,7 @@ pub(super) enum Line {
 }
 
 /// Opens a line to `server`; where to connect. It lasts as long as the test.
-pub(super) fn open(server: SocketAddr, line: Line) -> SocketAddr {
+pub(crate) fn open(server: SocketAddr, line: Line) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
