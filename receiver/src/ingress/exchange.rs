@@ -2,14 +2,16 @@
 //!
 //! * The queue is exclusive and ends with the connection. It is short and drops its oldest message
 //!   when full, so a reader that has stopped costs the broker a few messages and no more.
-//! * The broker sends ahead of our acknowledgements only as many messages as the window allows
-//!   (`prefetch`): enough for a long line, and not so many that a thin one makes them old. A message
-//!   is acknowledged when it is handed out, not when it arrives.
+//! * The broker sends ahead of our acknowledgements only as many messages as the [`window`] allows:
+//!   enough for a long line, and not so many that a thin one makes them old. A message is acknowledged
+//!   when it is handed out, not when it arrives.
 //! * What is no payload is counted, told now and then, and passed over. It ends nothing: anybody
 //!   may publish to an exchange.
 //!
 //! Whether lost messages come from us or from the writer, they are a gap in the numbers; a queue
 //! knows nothing of key frames.
+
+mod window;
 
 use std::future::Future as _;
 use std::hash::{BuildHasher, RandomState};
@@ -21,7 +23,7 @@ use std::thread::{self, Thread};
 
 use bytes::Bytes;
 use common::wire::{MAX_PAYLOAD, payload};
-use common::{Clock, Frame, Monotonic, SystemClock};
+use common::{Clock, Frame, Identity, Monotonic, SystemClock};
 use futures_core::Stream as _;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -31,13 +33,12 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
 use tokio::runtime::{Builder, Runtime};
 
+use self::window::Window;
 use super::Error;
 use super::damage::Damage;
 use super::source::Amqp;
 use crate::broker::{self, Address};
 
-/// Messages the broker may send ahead of our acknowledgements where the URL does not say.
-const PREFETCH: u16 = 8;
 /// Messages that wait in the queue while the window is full: who was overtaken goes on with the newest.
 const QUEUE_LENGTH: i32 = 1;
 
@@ -49,15 +50,9 @@ pub(super) struct Connection {
     broker: Address,
     channel: Channel,
     consumer: Consumer,
-    acks: Acks,
-}
-
-/// What was handed out and not acknowledged yet.
-#[derive(Debug)]
-struct Acks {
-    /// Handed out messages that are acknowledged together; `None`: nobody wants to know.
-    batch: Option<u16>,
-    waiting: u16,
+    window: Window,
+    /// The last frame handed out.
+    last: Option<Identity>,
 }
 
 impl Connection {
@@ -89,11 +84,11 @@ impl Connection {
             FieldTable::default(),
         );
         bound.await.map_err(refused)?;
-        let prefetch = source.prefetch.unwrap_or(PREFETCH);
-        let limited = channel.basic_qos(prefetch, BasicQosOptions::default());
+        let window = Window::new(source.prefetch);
+        let limited = channel.basic_qos(window.most(), BasicQosOptions::default());
         limited.await.map_err(refused)?;
         let options = BasicConsumeOptions {
-            no_ack: prefetch == 0,
+            no_ack: window.most() == 0,
             exclusive: true,
             ..BasicConsumeOptions::default()
         };
@@ -109,7 +104,8 @@ impl Connection {
             broker,
             channel,
             consumer,
-            acks: Acks::new(prefetch),
+            window,
+            last: None,
         })
     }
 
@@ -123,14 +119,20 @@ impl Connection {
             let Some(delivery) = self.next(deadline)? else {
                 return Ok(None);
             };
-            self.acknowledge(delivery.delivery_tag)?;
             let body = Bytes::from(delivery.data);
-            let why = match payload::decode(&body) {
-                _ if body.len() > MAX_PAYLOAD => format!("{} bytes", body.len()),
-                Ok(frames) => return Ok(Some(frames)),
-                Err(error) => error.to_string(),
+            let decoded = match payload::decode(&body) {
+                _ if body.len() > MAX_PAYLOAD => Err(format!("{} bytes", body.len())),
+                Ok(frames) => Ok(frames),
+                Err(error) => Err(error.to_string()),
             };
-            damage.note("a message", &why);
+            if let Ok(frames) = &decoded {
+                self.note(frames);
+            }
+            self.acknowledge(delivery.delivery_tag)?;
+            match decoded {
+                Ok(frames) => return Ok(Some(frames)),
+                Err(why) => damage.note("a message", &why),
+            }
             if SystemClock.monotonic() >= deadline {
                 return Ok(None);
             }
@@ -156,14 +158,28 @@ impl Connection {
         }
     }
 
+    /// Tells the window how these frames have come.
+    fn note(&mut self, frames: &[Frame]) {
+        let real = |frame: &&Frame| !frame.head.is_placeholder();
+        let mut real = frames.iter().filter(real);
+        let Some(first) = real.next() else { return };
+        let Identity { epoch, seq } = first.head.identity;
+        let last = self.last.filter(|last| last.epoch == epoch);
+        let has_gap = last.is_some_and(|last| seq > last.seq + 1);
+        let newest = real.next_back().unwrap_or(first);
+        self.last = Some(newest.head.identity);
+        let age = SystemClock.wall().since(newest.head.captured_at);
+        self.window.note(age, has_gap, SystemClock.monotonic());
+    }
+
     /// Tells the broker what was handed out, not each time. The words are on their way when this
     /// returns; that they have left is not waited for.
     fn acknowledge(&mut self, tag: u64) -> Result<(), Error> {
-        if !self.acks.is_due() {
+        let Some(up_to) = self.window.acknowledge(tag) else {
             return Ok(());
-        }
+        };
         let options = BasicAckOptions { multiple: true };
-        let said = pin!(self.channel.basic_ack(tag, options));
+        let said = pin!(self.channel.basic_ack(up_to, options));
         match said.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(error)) => Err(self.refused(&error)),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
@@ -180,27 +196,6 @@ impl Drop for Connection {
         if let (Some(connection), Ok(runtime)) = (self.connection.take(), runtime()) {
             runtime.block_on(broker::close(connection));
         }
-    }
-}
-
-impl Acks {
-    const fn new(prefetch: u16) -> Self {
-        let batch = match prefetch {
-            0 => None,
-            // The window is never more than a quarter smaller than it could be.
-            window => Some(if window < 4 { 1 } else { window / 4 }),
-        };
-        Self { batch, waiting: 0 }
-    }
-
-    /// Takes note that a message was handed out; whether it is time to say so.
-    fn is_due(&mut self) -> bool {
-        self.waiting += 1;
-        let is_due = self.batch.is_some_and(|batch| self.waiting >= batch);
-        if is_due {
-            self.waiting = 0;
-        }
-        is_due
     }
 }
 
@@ -248,19 +243,6 @@ fn runtime() -> io::Result<&'static Runtime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_window_is_told_of_in_quarters() {
-        let told = |prefetch| -> Vec<u64> {
-            let mut acks = Acks::new(prefetch);
-            (1..=8).filter(|_| acks.is_due()).collect()
-        };
-        assert!(told(0).is_empty());
-        assert_eq!(told(1), [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(told(7), [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(told(8), [2, 4, 6, 8]);
-        assert_eq!(told(16), [4, 8]);
-    }
 
     #[test]
     fn names_of_queues_differ() {

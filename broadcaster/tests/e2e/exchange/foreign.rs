@@ -21,7 +21,7 @@ fn other_programs_read_frames_by_head_and_body() {
     let Some(place) = Place::shared().filter(|_| are_installed(&["pika"])) else {
         return;
     };
-    let _stage = place.stage("--model rabbitmq --size 320x240");
+    let _stage = place.stage("--source pattern --model rabbitmq --size 320x240");
     let said = says(&place, "read 5");
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), 5, "{said}");
@@ -42,7 +42,7 @@ fn garbage_is_counted_and_passed_over() {
     let Some(place) = Place::shared().filter(|_| are_installed(&["pika"])) else {
         return;
     };
-    let _stage = place.stage("--model rabbitmq --fps 10");
+    let _stage = place.stage("--source pattern --model rabbitmq --fps 10");
     let mut reader = place.reader();
     thread::scope(|scope| {
         let junk = scope.spawn(|| says(&place, "garbage 300"));

@@ -74,7 +74,7 @@ fn refusals_say_what_to_change() {
     );
     // What the hint allows is enough.
     let place = Place::at(wrong, None);
-    let _stage = place.stage("--model rabbitmq");
+    let _stage = place.stage("--source pattern --model rabbitmq");
     assert_eq!(gaps(&take(&mut place.reader(), 10)), 0);
 }
 
@@ -83,7 +83,7 @@ fn a_second_publisher_is_told_and_takes_over_when_the_first_ends() {
     let Some(place) = Place::shared() else {
         return;
     };
-    let first = place.stage("--model rabbitmq");
+    let first = place.stage("--source pattern --model rabbitmq");
     let line = format!(
         "--model ring,rabbitmq --amqp {} --exchange {}",
         place.url, place.name
@@ -121,7 +121,7 @@ fn private_connections_know_the_broker_and_are_known_by_it() {
         .unwrap();
     let file = |name: &str| broker.folder().join("tls").join(name).display().to_string();
     let trusting = format!("{url}?cacertfile={}", file("ca.pem"));
-    let (certificate, key) = (file("client.pem"), file("client.key"));
+    let (certificate, key) = (file("client.pem"), file("client-key.pem"));
     let known = format!("{trusting}&certfile={certificate}&keyfile={key}");
     let stranger = ending(&format!("{url}?exchange=framecast.x"));
     assert!(

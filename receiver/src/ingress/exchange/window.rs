@@ -1,0 +1,245 @@
+//! How many messages may be on their way to us: as few as the line needs, as many as it needs.
+//!
+//! The broker is asked once for the most there may be ([`PREFETCH`]); it cannot be asked again. What
+//! is too many of them is held back by acknowledging late: a message that is not acknowledged takes up
+//! room that no other can have.
+//!
+//! A line that is too thin shows in frames that grow older than the youngest of late: then there are
+//! fewer. Frames that are missing while they come as young as ever show that there are too few: then
+//! there are more, up to the most.
+
+use std::time::Duration;
+
+use common::Monotonic;
+
+/// The most there are.
+pub(super) const PREFETCH: u16 = 16;
+/// The least: with one alone a line stands still while it is acknowledged.
+const LEAST: u16 = 2;
+/// So much older than the youngest is too old, and less than half of it young.
+const MAX_DELAY: Duration = Duration::from_millis(200);
+/// For how long the youngest counts.
+const MEMORY: Duration = Duration::from_secs(5);
+
+/// How many there may be, and what is acknowledged when.
+#[derive(Debug)]
+pub(super) struct Window {
+    most: u16,
+    size: u16,
+    /// Whether the size follows the line.
+    adapts: bool,
+    youngest: Youngest,
+    /// Messages that were sent under an earlier size and say nothing about this one.
+    to_pass: u16,
+    acknowledged: u64,
+}
+
+/// The least age of late, as that of this span of time and the one before.
+#[derive(Debug)]
+struct Youngest {
+    before: Duration,
+    now: Duration,
+    until: Monotonic,
+}
+
+impl Window {
+    /// A window of this many messages, or one that follows the line.
+    pub(super) fn new(fixed: Option<u16>) -> Self {
+        let most = fixed.unwrap_or(PREFETCH);
+        Self {
+            most,
+            size: most,
+            adapts: fixed.is_none(),
+            youngest: Youngest {
+                before: Duration::MAX,
+                now: Duration::MAX,
+                until: Monotonic::default(),
+            },
+            to_pass: 0,
+            acknowledged: 0,
+        }
+    }
+
+    /// What to ask the broker for.
+    pub(super) const fn most(&self) -> u16 {
+        self.most
+    }
+
+    /// Takes note of a frame that was handed out at this age, and of whether some are missing before
+    /// it.
+    pub(super) fn note(&mut self, age: Duration, has_gap: bool, now: Monotonic) {
+        let delay = age.saturating_sub(self.youngest.add(age, now));
+        if !self.adapts {
+            return;
+        }
+        if self.to_pass > 0 {
+            self.to_pass -= 1;
+        } else if delay > MAX_DELAY {
+            self.size = (self.size - self.size.div_ceil(4)).max(LEAST);
+            self.to_pass = self.size;
+        } else if has_gap && delay < MAX_DELAY / 2 {
+            self.size = (self.size + 1).min(self.most);
+            self.to_pass = self.size;
+        }
+    }
+
+    /// Takes note that the message with this tag was handed out; up to which one to acknowledge, if it
+    /// is time. Not each one by itself: a quarter of the window together.
+    pub(super) fn acknowledge(&mut self, tag: u64) -> Option<u64> {
+        if self.most == 0 {
+            return None;
+        }
+        let held = u64::from(self.most - self.size);
+        let up_to = tag.saturating_sub(held);
+        let batch = u64::from((self.size / 4).max(1));
+        if up_to < self.acknowledged + batch {
+            return None;
+        }
+        self.acknowledged = up_to;
+        Some(up_to)
+    }
+}
+
+impl Youngest {
+    /// The least age of late, this one included.
+    fn add(&mut self, age: Duration, now: Monotonic) -> Duration {
+        if now >= self.until {
+            self.before = self.now;
+            self.now = age;
+            self.until = now + MEMORY;
+        }
+        self.now = self.now.min(age);
+        self.now.min(self.before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    const MS: Duration = Duration::from_millis(1);
+    const EVERY: Duration = Duration::from_millis(33);
+
+    /// A broker with a queue of one message, a line, and a reader, for a while.
+    struct Line {
+        /// What the line takes for itself, one way.
+        length: Duration,
+        /// What each message takes on it.
+        pace: Duration,
+    }
+
+    /// What the reader has seen in the second half.
+    #[derive(Debug)]
+    struct Seen {
+        frames: usize,
+        oldest: Duration,
+    }
+
+    impl Line {
+        fn carry(&self, window: &mut Window, count: u32) -> Seen {
+            let start = Monotonic::from_nanos(0) + Duration::from_secs(1);
+            let (mut queued, mut unacknowledged) = (None, 0_u64);
+            let (mut on_line, mut acks) = (VecDeque::new(), VecDeque::new());
+            let (mut tag, mut acked, mut free_at) = (0, 0, start);
+            let (mut last, mut seen) = (None, Vec::new());
+            for tick in 0..count * 33 {
+                let now = start + MS * tick;
+                while acks.front().is_some_and(|&(at, _)| at <= now) {
+                    let (_, up_to): (_, u64) = acks.pop_front().unwrap();
+                    unacknowledged -= up_to - acked;
+                    acked = up_to;
+                }
+                if tick % 33 == 0 {
+                    queued = Some((tick / 33, now));
+                }
+                if unacknowledged < u64::from(window.most())
+                    && let Some((number, made)) = queued.take()
+                {
+                    (tag, unacknowledged) = (tag + 1, unacknowledged + 1);
+                    free_at = free_at.max(now) + self.pace;
+                    on_line.push_back((free_at + self.length, tag, number, made));
+                }
+                while on_line.front().is_some_and(|&(at, ..)| at <= now) {
+                    let (at, tag, number, made) = on_line.pop_front().unwrap();
+                    let has_gap = last.is_some_and(|last| number > last + 1);
+                    last = Some(number);
+                    window.note(at.since(made), has_gap, now);
+                    if let Some(up_to) = window.acknowledge(tag) {
+                        acks.push_back((now + self.length, up_to));
+                    }
+                    seen.push((number, at.since(made)));
+                }
+            }
+            let late = seen.into_iter().filter(|&(number, _)| number >= count / 2);
+            let ages: Vec<_> = late.map(|(_, age)| age).collect();
+            Seen {
+                frames: ages.len(),
+                oldest: ages.into_iter().max().unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_used_in_full() {
+        for millis in [0, 50, 100, 200] {
+            let (length, pace) = (MS * millis, MS);
+            let mut window = Window::new(None);
+            let seen = Line { length, pace }.carry(&mut window, 300);
+            assert!(seen.frames >= 143, "{millis} ms: {seen:?}");
+            assert_eq!(window.size, PREFETCH);
+        }
+    }
+
+    #[test]
+    fn a_thin_line_makes_frames_fewer_not_older() {
+        // A third of the frames fit.
+        let line = Line {
+            length: MS * 20,
+            pace: 3 * EVERY,
+        };
+        let adapting = line.carry(&mut Window::new(None), 600);
+        assert!(adapting.oldest < Duration::from_millis(600), "{adapting:?}");
+        assert!(adapting.frames >= 95, "{adapting:?}");
+        let fixed = line.carry(&mut Window::new(Some(PREFETCH)), 600);
+        assert!(fixed.oldest > Duration::from_millis(1_400), "{fixed:?}");
+    }
+
+    #[test]
+    fn a_line_that_was_thin_for_a_while_gets_its_room_back() {
+        let mut window = Window::new(None);
+        let thin = Line {
+            length: MS * 100,
+            pace: 3 * EVERY,
+        };
+        thin.carry(&mut window, 300);
+        assert!(window.size < PREFETCH);
+        let mut window = Window {
+            acknowledged: 0,
+            ..window
+        };
+        let wide = Line {
+            length: MS * 100,
+            pace: MS,
+        };
+        let seen = wide.carry(&mut window, 1_200);
+        assert!(seen.frames >= 594, "{seen:?} with {}", window.size);
+    }
+
+    #[test]
+    fn acknowledgements_come_in_quarters_and_are_held_back() {
+        let told = |window: &mut Window, tags: std::ops::RangeInclusive<u64>| -> Vec<u64> {
+            tags.filter_map(|tag| window.acknowledge(tag)).collect()
+        };
+        assert!(told(&mut Window::new(Some(0)), 1..=9).is_empty());
+        assert_eq!(told(&mut Window::new(Some(1)), 1..=3), [1, 2, 3]);
+        assert_eq!(told(&mut Window::new(Some(8)), 1..=8), [2, 4, 6, 8]);
+        let mut window = Window::new(None);
+        assert_eq!(told(&mut window, 1..=8), [4, 8]);
+        window.size = 8;
+        assert!(told(&mut window, 9..=16).is_empty());
+        assert_eq!(told(&mut window, 17..=20), [10, 12]);
+        window.size = 16;
+        assert_eq!(told(&mut window, 21..=21), [21]);
+    }
+}
