@@ -465,8 +465,12 @@ mod tests {
         let member = Member::new(earlier, 0, None);
         members.clear();
         members.insert(earlier, member);
+        // Nor are its children.
+        let mut child = std::process::Command::new("cat");
+        let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
         let sample = one(&mut sampler);
         assert_eq!((sample.processes, sample.cpu), (0, Duration::ZERO));
+        child.wait().unwrap();
     }
 
     /// Prints the table at the head of this file. Processor time of this thread, so that other

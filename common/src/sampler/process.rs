@@ -406,4 +406,38 @@ mod tests {
         }
         assert!(unless_gone(failed(Errno::EACCES)).is_err());
     }
+
+    #[test]
+    fn a_process_is_its_number_and_its_start() {
+        let pid = std::process::id();
+        let started_ticks = read_stat(pid).unwrap().unwrap().started_ticks;
+        let found = |started_ticks| {
+            let mut process = Process::new(Id { pid, started_ticks });
+            let slow = process.read_slow().unwrap();
+            process.read_fast(slow).unwrap()
+        };
+        assert!(matches!(found(started_ticks), State::There { .. }));
+        assert_eq!(found(started_ticks - 1), State::Gone);
+    }
+
+    #[test]
+    fn one_that_has_ended_holds_nothing_and_withholds_nothing() {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let id = WaitId::Pid(rustix::process::Pid::from_child(&child));
+        waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        let pid = child.id();
+        let started_ticks = read_stat(pid).unwrap().unwrap().started_ticks;
+        let mut process = Process::new(Id { pid, started_ticks });
+        let slow = process.read_slow().unwrap().unwrap();
+        let sizes = (slow.levels.rss_bytes, slow.levels.pss_bytes);
+        assert_eq!(sizes, (0, Some(0)));
+        let state = process.read_fast(Some(slow)).unwrap();
+        let parent = std::process::id();
+        let levels = None;
+        assert_eq!(state, State::There { parent, levels });
+        assert!(process.counters.cpu > Duration::ZERO);
+        child.wait().unwrap();
+        assert_eq!(process.read_fast(None).unwrap(), State::Gone);
+    }
 }
