@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::load::Protocol;
+use crate::sample::Named;
 
 /// Measures what Framecast's fan-out models cost on this machine.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub enum Command {
     Report(Report),
     /// Put viewers on any server and say what they get
     Load(Load),
+    /// Say what running programs cost, over time and together with all processes they start
+    Sample(Sample),
     /// Serve frames with the least a server can do: what everything is measured against
     Bare(Bare),
 }
@@ -70,6 +73,38 @@ pub struct Load {
     /// One JSON object instead of lines for people
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whom to sample, and how often.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).multiple(true))]
+pub struct Sample {
+    /// Processes, each for itself
+    #[arg(long = "pid", value_name = "N", num_args = 1.., group = "whom")]
+    pub pids: Vec<u32>,
+    /// Processes that count as one, under a name: broker=4711,4712
+    #[arg(long = "role", value_name = "NAME=PID,PID", group = "whom")]
+    pub roles: Vec<Named>,
+    /// Time between two samples
+    #[arg(long, default_value = "200ms", value_name = "D", value_parser = interval)]
+    pub interval: Duration,
+    /// For how long [default: until Ctrl-C, or until all of them have ended]
+    #[arg(long, value_name = "D", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// File for the samples, as JSON lines; without it they are shown as a table
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Shorter intervals would measure the sampler.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < SHORTEST_INTERVAL {
+        return Err("right would be 10ms or more".to_owned());
+    }
+    Ok(interval)
 }
 
 /// A bare loop by hand.

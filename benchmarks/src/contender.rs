@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use common::sampler::{Sample, Sampler};
 use common::{Clock, SystemClock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -90,16 +89,12 @@ pub enum Error {
     /// It has no camera.
     #[error("no camera: {0}")]
     Camera(#[from] io::Error),
-    /// It cannot be sampled.
-    #[error("not sampled: {0}")]
-    Sample(#[from] common::sampler::Error),
 }
 
 /// A running server. Ended when dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    sampler: Sampler,
     /// Kept open: a program whose output nobody takes may end.
     _stdout: Option<BufReader<ChildStdout>>,
     /// Where its pictures come from, if not from itself.
@@ -176,7 +171,7 @@ impl Contender {
         let mut server = match (self, &camera) {
             (Self::Ustreamer, Some(camera)) => {
                 let (child, target) = ustreamer::start(workload, camera)?;
-                Server::new(child, target)?
+                Server::new(child, target)
             }
             _ => self.start_own(workload, camera.as_ref())?,
         };
@@ -208,30 +203,26 @@ impl Contender {
             end(&mut child);
             return Err(Error::Silent { program });
         };
-        let mut server = Server::new(child, target)?;
+        let mut server = Server::new(child, target);
         server._stdout = Some(stdout);
         Ok(server)
     }
 }
 
 impl Server {
-    fn new(child: Child, target: Target) -> Result<Self, Error> {
-        let sampler = Sampler::new(child.id())?;
-        Ok(Self {
+    const fn new(child: Child, target: Target) -> Self {
+        Self {
             child,
-            sampler,
             _stdout: None,
             _camera: None,
             target,
-        })
+        }
     }
 
-    /// What it has used up to now.
-    ///
-    /// # Errors
-    /// If it is gone.
-    pub fn sample(&mut self) -> Result<Sample, Error> {
-        Ok(self.sampler.sample(&SystemClock)?)
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

@@ -5,6 +5,7 @@
 //!                      contender: the broadcaster with one of its drivers or a camera, the bare
 //!                      loop, or ustreamer
 //! ```
+//! Beside this path, [`sample`] watches any programs that run already.
 //!
 //! Policy: only ratios within one run count. Contenders take turns within each round, each beside
 //! the bare loop of the same round; rounds are repeated and the median is given with its spread.
@@ -16,5 +17,6 @@ pub mod contender;
 pub mod load;
 pub mod result;
 pub mod runner;
+pub mod sample;
 pub mod scenario;
 pub mod table;

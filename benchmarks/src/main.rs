@@ -11,10 +11,13 @@ use benchmarks::contender::Hindrance;
 use benchmarks::load::{Load, Target};
 use benchmarks::result::Run;
 use benchmarks::runner::{self, Effort};
-use benchmarks::{scenario, table};
+use benchmarks::{sample, scenario, table};
 use common::Shutdown;
 
 mod signals;
+
+/// The exit code for what can never become right.
+const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
     match start(Args::from_command_line().command) {
@@ -22,7 +25,10 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell if this fails.
             let _ = writeln!(std::io::stderr(), "benchmarks: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(sample::Error::Nobody(_)) => ExitCode::from(MISUSE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -50,6 +56,7 @@ fn start(command: Command) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Command::Sample(args) => Ok(sample::run(&args, &shutdown, &mut out)?),
         Command::Bare(args) => {
             let bare = Bare::bind(bare::Config {
                 protocol: args.protocol,

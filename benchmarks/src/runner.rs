@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use common::sampler::Sampler;
+use anyhow::{Context as _, bail};
+use common::sampler::{Role, Sampler};
 use common::{Clock, Shutdown, SystemClock};
 
 use crate::contender::{Contender, Workload};
@@ -98,18 +98,29 @@ fn measure(
     workload: &Workload,
     (warm_up, window): (Duration, Duration),
 ) -> anyhow::Result<Cell> {
-    let mut server = contender.start(workload)?;
-    let mut own = Sampler::new(std::process::id())?;
+    let server = contender.start(workload)?;
+    let role = |name: &str, pid| Role {
+        name: name.to_owned(),
+        roots: vec![pid],
+    };
+    // The server is our child: only named together with us it is not counted as ours.
+    let roles = vec![
+        role("server", server.pid()),
+        role("load", std::process::id()),
+    ];
+    let mut sampler = Sampler::new(roles)?;
     let load = Load::start(&server.target, workload.viewers, workload.hindrance)
         .with_context(|| format!("{} with {} viewers", contender.name(), workload.viewers))?;
     std::thread::sleep(warm_up);
-    let sample = || Ok::<_, anyhow::Error>((server.sample()?, own.sample(&SystemClock)?));
-    let (figures, first, last) = load.watch(window, sample);
-    let ((server_first, own_first), (server_last, own_last)) = (first?, last?);
+    let (figures, first, last) = load.watch(window, || sampler.sample(&SystemClock));
+    let (first, last) = (first?, last?);
+    if last[0].processes == 0 {
+        bail!("{} ended in the middle", contender.name());
+    }
     let cost = Cost::of(
-        &server_last.since(&server_first),
-        &server_last,
-        &own_last.since(&own_first),
+        &last[0].since(&first[0]),
+        &last[0],
+        &last[1].since(&first[1]),
         &figures,
     );
     Ok(Cell {

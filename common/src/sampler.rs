@@ -1,57 +1,70 @@
-//! What one process has cost since it started: processor time, memory, context switches, faults.
+//! What programs have cost since they started: processor time, memory, disk, context switches,
+//! faults, by role.
 //!
-//! In here: [`Sampler`] reads one process, [`Sample`] is what it read, [`Interval`] is the
-//! difference of two samples, [`socket_memory`] is the part of the cost that the kernel holds.
-//! Kept out: when to sample, what to do with samples, and finding processes. Linux only: all of
-//! it comes from proc(5) and clock_getcpuclockid(3).
+//! A role (a broadcaster, its receivers, a broker) is a tree of processes, or several: [`Role`]
+//! names the roots. [`Sampler`] reads all roles at once, [`Sample`] is what it read of one,
+//! [`Interval`] is the difference of two samples, [`socket_memory`] is the part of the cost that the
+//! kernel holds. Kept out: when to sample, what to do with samples, and finding the roots. Linux
+//! only: all of it comes from proc(5) and clock_getcpuclockid(3).
 //!
-//! Policy: a sample holds counters since the start of the process, never rates. A rate belongs to
+//! Policy: a sample holds counters since the start of the processes, never rates. A rate belongs to
 //! two samples and the time between them ([`Sample::since`]); a rate over the process's whole
-//! life, which `ps` shows, says nothing about the last second. The process's own counters contain
+//! life, which `ps` shows, says nothing about the last second. A process's own counters contain
 //! threads that have ended; a sum over the threads alive now would miss a server that starts one
-//! for each viewer.
+//! for each viewer. In the same way a role's counters contain processes that have ended.
+//!
+//! Processes come and go: every sample looks for new children of those it knows. One that was once
+//! found stays in its role, also when its parent ends before it. A child that is a root of another
+//! role belongs to that one, with its children. A daemon that left the tree before it was found
+//! needs to be named as a root of its own, like the `epmd` of an Erlang system.
 //!
 //! # What a sample costs
 //!
 //! The sampler's processor time, none of the sampled process's (unless it samples itself), per
-//! sample on a 2-core virtual machine, Linux 6.18, x86-64, release build:
+//! sample on a 2-core virtual machine, Linux 6.18, x86-64, release build. Between 120 and 140
+//! processes were there, and others kept both cores busy meanwhile, so a quiet machine takes less:
 //!
-//! | process | cost |
+//! | role | cost |
 //! |---|---|
-//! | 2 threads, 3 MiB | 58 to 64 µs |
-//! | 2 threads, 259 MiB | 0.9 to 1.1 ms |
-//! | 1002 threads, 13 MiB | 11.5 to 12.2 ms |
+//! | one process, 2 threads, 3 MiB | 1.7 to 1.9 ms |
+//! | one process, 2 threads, 259 MiB | 5.8 to 6.4 ms |
+//! | one process, 1002 threads, 13 MiB | 25 to 26 ms |
 //!
-//! It grows with the memory (the kernel walks every page for the proportional set size) and with
-//! the number of threads (one file each for the context switches). To repeat:
+//! It grows with the memory (the kernel walks every page for the proportional set size), with
+//! the number of threads (one file each for the context switches) and with the number of processes
+//! on the machine (one file each to find children). To repeat:
 //! `cargo test -p common --release sampler::tests::cost -- --ignored --nocapture --test-threads 1`.
 
-use std::collections::HashMap;
-use std::time::Duration;
-use std::{fs, io};
-
-use nix::errno::Errno;
-use nix::time::clock_getcpuclockid;
-use nix::unistd::Pid;
+use std::collections::{HashMap, HashSet};
+use std::io;
 
 use crate::clock::Clock;
 
+mod ledger;
 mod parse;
+mod process;
 mod sample;
 mod sockets;
 
+use ledger::{Ledger, Member};
+use process::{Id, Slow, State, read};
 pub use sample::{Interval, Sample};
 pub use sockets::{SocketMemory, socket_memory};
 
 /// Why there is no sample.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The process has ended (even if its parent has not waited for it yet), or another process
-    /// has its number now. Also what a process of another user looks like where `/proc` is
-    /// mounted with `hidepid`.
-    #[error("process {pid} is gone")]
+    /// There is no such process, or it has ended (even if its parent has not waited for it yet).
+    /// Also what a process of another user looks like where `/proc` is mounted with `hidepid`.
+    #[error("there is no process {pid}")]
     Gone {
-        /// Whose end it is.
+        /// The number asked for.
+        pid: u32,
+    },
+    /// The same process was named as a root twice.
+    #[error("process {pid} is named twice: its cost would count twice")]
+    Twice {
+        /// Which process.
         pid: u32,
     },
     /// A file of the kernel could not be read.
@@ -80,278 +93,207 @@ pub enum Error {
     },
 }
 
-/// Takes samples of one process.
+/// Who is sampled together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// What it is called in reports.
+    pub name: String,
+    /// Its processes; all that come from them belong to it too.
+    pub roots: Vec<u32>,
+}
+
+/// Takes samples of roles.
 ///
-/// It keeps what makes counters never go back: the switches of threads that have ended, and the
-/// last split of the processor time. So one process has one sampler, and samples of two samplers
-/// are not to be subtracted.
+/// It keeps what makes counters never go back: what processes and threads that have ended had used,
+/// and the last split of the processor time. So samples of two samplers are not to be subtracted.
 ///
 /// ```
 /// use common::SystemClock;
-/// use common::sampler::Sampler;
+/// use common::sampler::{Role, Sampler};
 ///
-/// let mut sampler = Sampler::new(std::process::id())?;
+/// let own = Role { name: "example".to_owned(), roots: vec![std::process::id()] };
+/// let mut sampler = Sampler::new(vec![own])?;
 /// let earlier = sampler.sample(&SystemClock)?;
 /// let sum: u64 = std::hint::black_box((0..100_000).sum());
 /// let later = sampler.sample(&SystemClock)?;
 ///
-/// let interval = later.since(&earlier);
+/// let interval = later[0].since(&earlier[0]);
 /// assert!(interval.cpu_share > 0.0, "adding up to {sum} is not free");
-/// assert!(later.pss_bytes <= Some(later.rss_bytes));
+/// assert!(later[0].pss_bytes <= Some(later[0].rss_bytes));
 /// # Ok::<(), common::sampler::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Sampler {
-    pid: u32,
-    /// Clock ticks from the machine's start to the process's: tells a successor with the same
-    /// number.
-    started_ticks: u64,
-    switches: Switches,
-    split: Split,
+    roles: Vec<Role>,
+    ledger: Ledger,
 }
 
 impl Sampler {
-    /// A sampler of the process that has this number now. Needs no privilege, except for
-    /// [`Sample::pss_bytes`] of other users' processes.
+    /// A sampler of the processes that have these numbers now. Needs no privilege, except for memory
+    /// and disk of other users' processes.
     ///
     /// # Errors
-    /// [`Error::Gone`] if there is no such process; [`Error::Read`], [`Error::Format`].
-    pub fn new(pid: u32) -> Result<Self, Error> {
-        let stat = read_stat(pid)?;
-        Ok(Self {
-            pid,
-            started_ticks: stat.started_ticks,
-            switches: Switches::default(),
-            split: Split::default(),
-        })
+    /// [`Error::Gone`] if one of the roots is not there, [`Error::Twice`] if one is named twice;
+    /// [`Error::Read`], [`Error::Format`].
+    pub fn new(roles: Vec<Role>) -> Result<Self, Error> {
+        let mut ledger = Ledger::new(roles.len());
+        let roots = |(role, named): (usize, &Role)| {
+            let roots = named.roots.iter().map(move |pid| (role, *pid));
+            roots.collect::<Vec<_>>()
+        };
+        for (role, pid) in roles.iter().enumerate().flat_map(roots) {
+            let stat = process::read_stat(pid)?.filter(|stat| !stat.has_ended());
+            let started_ticks = stat.ok_or(Error::Gone { pid })?.started_ticks;
+            let id = Id { pid, started_ticks };
+            let member = Member::new(id, role, None);
+            if ledger.members.insert(id, member).is_some() {
+                return Err(Error::Twice { pid });
+            }
+        }
+        Ok(Self { roles, ledger })
     }
 
-    /// The process's number.
+    /// A sampler of one role that has no name.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(root: u32) -> Result<Self, Error> {
+        let (name, roots) = (String::new(), vec![root]);
+        Self::new(vec![Role { name, roots }])
+    }
+
+    /// The roles, as they were named.
     #[must_use]
-    pub const fn pid(&self) -> u32 {
-        self.pid
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
     }
 
-    /// Reads all counters now. `clock` dates the sample.
+    /// Reads all counters now and gives a sample for each role, in the order of
+    /// [`roles`](Self::roles). `clock` dates them. A role whose processes have all ended keeps what
+    /// they had used and holds nothing.
     ///
     /// # Errors
-    /// [`Error::Gone`] once the process has ended, and from then on; the others are faults of the
-    /// system, and the next call may succeed.
-    pub fn sample(&mut self, clock: &dyn Clock) -> Result<Sample, Error> {
-        let outcome = self.read(clock);
-        let Err(error) = outcome else { return outcome };
-        // A file that vanished half-way is a symptom; the end of the process is the reason.
-        match self.stat() {
-            Err(gone @ Error::Gone { .. }) => Err(gone),
-            _ => Err(error),
+    /// Faults of the system; the next call may succeed.
+    pub fn sample(&mut self, clock: &dyn Clock) -> Result<Vec<Sample>, Error> {
+        let mut gone = self.find_members()?;
+        let mut order = self.parents_first();
+        order.retain(|id| !gone.contains(id));
+        let mut slow = HashMap::new();
+        for id in &order {
+            match self.ledger.members[id].process.read_slow()? {
+                Some(read) => drop(slow.insert(*id, read)),
+                None => drop(gone.insert(*id)),
+            }
         }
-    }
-
-    fn read(&mut self, clock: &dyn Clock) -> Result<Sample, Error> {
-        self.switches.take_in(self.read_switches()?);
-        let memory = self.read_memory()?;
-        // The slow files are read: the date, the clock and the ticks lie a few µs apart.
+        // The slow files are read: from here on it is some 10 µs for a process.
         let taken_at = clock.monotonic();
-        let cpu = self.read_cpu()?;
-        // Last of all: if the start time still matches now, everything before came from the same
-        // process.
-        let stat = self.stat()?;
-        self.split.advance(cpu, stat.user_ticks, stat.system_ticks);
-        Ok(Sample {
-            taken_at,
-            cpu: self.split.total,
-            user: self.split.user,
-            system: self.split.total.saturating_sub(self.split.user),
-            rss_bytes: memory.rss_bytes,
-            pss_bytes: memory.pss_bytes,
-            peak_rss_bytes: memory.peak_rss_bytes,
-            threads: stat.threads,
-            voluntary_switches: self.switches.total.voluntary,
-            involuntary_switches: self.switches.total.involuntary,
-            minor_faults: stat.minor_faults,
-            major_faults: stat.major_faults,
-        })
-    }
-
-    /// `/proc/PID/stat`, if this is still the process the sampler was made for.
-    fn stat(&self) -> Result<parse::Stat, Error> {
-        let stat = read_stat(self.pid)?;
-        if stat.started_ticks != self.started_ticks {
-            return Err(Error::Gone { pid: self.pid });
+        for id in &order {
+            if let Some(read) = slow.remove(id) {
+                self.read_fast(*id, Some(read), &mut gone)?;
+            }
         }
-        Ok(stat)
+        self.read_heirs(&mut gone)?;
+        self.ledger.settle(&gone);
+        let samples = (0..self.roles.len()).map(|role| self.ledger.sum(role, taken_at));
+        Ok(samples.collect())
     }
 
-    fn read_cpu(&self) -> Result<Duration, Error> {
-        let raw = i32::try_from(self.pid).map_err(|_| Error::Gone { pid: self.pid })?;
-        let now = clock_getcpuclockid(Pid::from_raw(raw)).and_then(nix::time::ClockId::now);
-        now.map(Duration::from).map_err(|errno| Error::Clock {
-            pid: self.pid,
-            error: errno.into(),
-        })
-    }
-
-    fn read_memory(&self) -> Result<Memory, Error> {
-        let status = read(&format!("/proc/{}/status", self.pid))?;
-        let rollup = read(&format!("/proc/{}/smaps_rollup", self.pid));
-        let rollup = unless_withheld(rollup)?;
-        // The kernel's own threads have no memory and none of these lines.
-        let bytes = |text: &str, key| parse::bytes(text, key).unwrap_or(0);
-        // `VmRSS` is a sum of per-processor counters and may be off by some pages of what the walk
-        // finds: both sizes come from the walk where it is allowed, so that PSS <= RSS.
-        let rss_bytes = match &rollup {
-            Some(rollup) => bytes(rollup, "Rss:"),
-            None => bytes(&status, "VmRSS:"),
+    /// Looks for children of members, and gives the members that are not there any more.
+    fn find_members(&mut self) -> Result<HashSet<Id>, Error> {
+        let here = process::all()?;
+        let members = &mut self.ledger.members;
+        let is_here = |id: &Id| {
+            let stat = here.get(&id.pid);
+            stat.is_some_and(|stat| stat.started_ticks == id.started_ticks)
         };
-        Ok(Memory {
-            rss_bytes,
-            pss_bytes: rollup.map(|rollup| bytes(&rollup, "Pss:")),
-            peak_rss_bytes: bytes(&status, "VmHWM:").max(rss_bytes),
-        })
+        let (mut line, gone): (Vec<Id>, Vec<Id>) = members.keys().partition(|id| is_here(id));
+        let mut children: HashMap<u32, Vec<Id>> = HashMap::new();
+        for (pid, stat) in &here {
+            let (pid, started_ticks) = (*pid, stat.started_ticks);
+            let child = Id { pid, started_ticks };
+            children.entry(stat.parent).or_default().push(child);
+        }
+        while let Some(parent) = line.pop() {
+            let role = members[&parent].role;
+            for child in children.remove(&parent.pid).unwrap_or_default() {
+                // Known ones are in line by themselves, in whatever role they are.
+                if let std::collections::hash_map::Entry::Vacant(place) = members.entry(child) {
+                    place.insert(Member::new(child, role, Some(parent)));
+                    line.push(child);
+                }
+            }
+        }
+        for member in members.values_mut() {
+            member.before = member.process.counters;
+            member.levels = None;
+        }
+        Ok(gone.into_iter().collect())
     }
 
-    /// The switches of each thread alive now. `/proc/PID/status` alone has the main thread's.
-    fn read_switches(&self) -> Result<HashMap<u32, SwitchCount>, Error> {
-        let path = format!("/proc/{}/task", self.pid);
-        let failed = |error| Error::Read {
-            path: path.clone(),
-            error,
+    /// The members, each after its parent: one that is found alive was not yet in the counters of
+    /// the parent that was read before it.
+    fn parents_first(&self) -> Vec<Id> {
+        let members = &self.ledger.members;
+        let depth = |id: &Id| {
+            let up = |id: &Id| members.get(id).and_then(|member| member.parent);
+            // The bound is for links of different age, which could form a circle.
+            let line = std::iter::successors(Some(*id), up);
+            line.take(members.len()).count()
         };
-        let mut counts = HashMap::new();
-        for entry in fs::read_dir(&path).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(thread) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let status = match read(&format!("{path}/{thread}/status")) {
-                Err(Error::Read { error, .. }) if has_vanished(&error) => continue,
-                other => other?,
-            };
-            let count = |key| parse::value(&status, key).unwrap_or(0);
-            let count = SwitchCount {
-                voluntary: count("voluntary_ctxt_switches:"),
-                involuntary: count("nonvoluntary_ctxt_switches:"),
-            };
-            counts.insert(thread, count);
-        }
-        Ok(counts)
+        let mut order: Vec<Id> = members.keys().copied().collect();
+        order.sort_by_cached_key(|id| (depth(id), *id));
+        order
     }
-}
 
-struct Memory {
-    rss_bytes: u64,
-    pss_bytes: Option<u64>,
-    peak_rss_bytes: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct SwitchCount {
-    voluntary: u64,
-    involuntary: u64,
-}
-
-/// The switches of a process, kept beyond the end of its threads.
-#[derive(Debug, Default)]
-struct Switches {
-    total: SwitchCount,
-    /// Each living thread's own count at the last sample.
-    seen: HashMap<u32, SwitchCount>,
-}
-
-impl Switches {
-    fn take_in(&mut self, now: HashMap<u32, SwitchCount>) {
-        for (thread, count) in &now {
-            let seen = self.seen.get(thread).copied().unwrap_or_default();
-            // A count that went back is a new thread with an old thread's number.
-            let is_same =
-                count.voluntary >= seen.voluntary && count.involuntary >= seen.involuntary;
-            let seen = if is_same {
-                seen
-            } else {
-                SwitchCount::default()
-            };
-            self.total.voluntary += count.voluntary - seen.voluntary;
-            self.total.involuntary += count.involuntary - seen.involuntary;
-        }
-        self.seen = now;
-    }
-}
-
-/// The exact processor time, split by the ratio of the coarse ticks.
-///
-/// The ratio moves with every tick and could carry one part back below its last value, so each
-/// part only gets a share of what the total has grown by since.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Split {
-    total: Duration,
-    user: Duration,
-}
-
-impl Split {
-    fn advance(&mut self, total: Duration, user_ticks: u64, system_ticks: u64) {
-        let total = total.max(self.total);
-        let grown = total.saturating_sub(self.total);
-        let ticks = user_ticks.saturating_add(system_ticks);
-        let user = if ticks == 0 {
-            total
-        } else {
-            total.mul_f64(user_ticks as f64 / ticks as f64)
+    fn read_fast(
+        &mut self,
+        id: Id,
+        slow: Option<Slow>,
+        gone: &mut HashSet<Id>,
+    ) -> Result<(), Error> {
+        let by_pid = |pid: u32, members: &HashMap<Id, Member>| {
+            let mut ids = members
+                .keys()
+                .filter(|id| id.pid == pid && !gone.contains(id));
+            ids.next().copied()
         };
-        self.user = user.clamp(self.user, self.user.saturating_add(grown));
-        self.total = total;
-    }
-}
-
-/// A file of the kernel. The names of programs in them need not be UTF-8; all else is ASCII.
-fn read(path: &str) -> Result<String, Error> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) => Err(Error::Read {
-            path: path.to_owned(),
-            error,
-        }),
-    }
-}
-
-fn read_stat(pid: u32) -> Result<parse::Stat, Error> {
-    let path = format!("/proc/{pid}/stat");
-    let text = match read(&path) {
-        Err(Error::Read { error, .. }) if has_vanished(&error) => return Err(Error::Gone { pid }),
-        other => other?,
-    };
-    let stat = parse::stat(&text).map_err(|missing| Error::Format { path, missing })?;
-    match stat.state {
-        // Ended and not yet waited for: its memory is already given back, and a size of 0 would
-        // pass for a measurement.
-        'Z' | 'X' => Err(Error::Gone { pid }),
-        _ => Ok(stat),
-    }
-}
-
-/// No such file, or ESRCH from a file that was opened while its process ended.
-fn has_vanished(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
-}
-
-/// `None` for a file that the kernel does not have or does not show to us.
-fn unless_withheld(file: Result<String, Error>) -> Result<Option<String>, Error> {
-    match file {
-        Err(Error::Read { error, .. })
-            if has_vanished(&error) || error.kind() == io::ErrorKind::PermissionDenied =>
-        {
-            Ok(None)
+        let Some(mut member) = self.ledger.members.remove(&id) else {
+            return Ok(());
+        };
+        let state = member.process.read_fast(slow);
+        if let Ok(State::There { parent, levels }) = state {
+            member.parent = by_pid(parent, &self.ledger.members);
+            member.levels = levels.or(member.levels);
         }
-        other => other.map(Some),
+        self.ledger.members.insert(id, member);
+        if state? == State::Gone {
+            gone.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Reads those again who may have reaped a member that is gone, since they were read: after
+    /// this its last moments are in their counters for certain.
+    fn read_heirs(&mut self, gone: &mut HashSet<Id>) -> Result<(), Error> {
+        let mut known = 0;
+        // Each turn but the last finds one more that is gone.
+        while gone.len() > known {
+            known = gone.len();
+            let heirs = gone.iter().filter_map(|id| self.ledger.heir(*id, gone));
+            for heir in heirs.collect::<HashSet<_>>() {
+                self.read_fast(heir, None, gone)?;
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
     use std::sync::{Arc, Barrier};
     use std::thread;
+    use std::time::Duration;
 
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
     use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
@@ -374,7 +316,14 @@ mod tests {
     }
 
     fn own_sampler() -> Sampler {
-        Sampler::new(std::process::id()).unwrap()
+        Sampler::of(std::process::id()).unwrap()
+    }
+
+    /// A sample of the only role.
+    fn one(sampler: &mut Sampler) -> Sample {
+        let mut samples = sampler.sample(&SystemClock).unwrap();
+        assert_eq!(samples.len(), 1);
+        samples.remove(0)
     }
 
     #[test]
@@ -382,9 +331,9 @@ mod tests {
         const BURNT: Duration = Duration::from_millis(100);
         let mut sampler = own_sampler();
         let floor = own(ClockId::ProcessCPUTime);
-        let earlier = sampler.sample(&SystemClock).unwrap();
+        let earlier = one(&mut sampler);
         thread::spawn(|| burn(BURNT)).join().unwrap();
-        let later = sampler.sample(&SystemClock).unwrap();
+        let later = one(&mut sampler);
         let ceiling = own(ClockId::ProcessCPUTime);
 
         let interval = later.since(&earlier);
@@ -398,7 +347,7 @@ mod tests {
     #[test]
     fn counters_never_go_back() {
         let mut sampler = own_sampler();
-        let mut earlier = sampler.sample(&SystemClock).unwrap();
+        let mut earlier = one(&mut sampler);
         for _ in 0..20 {
             thread::spawn(|| {
                 thread::yield_now();
@@ -406,13 +355,14 @@ mod tests {
             })
             .join()
             .unwrap();
-            let later = sampler.sample(&SystemClock).unwrap();
+            let later = one(&mut sampler);
             assert!(later.taken_at > earlier.taken_at);
             for (what, is_kept) in [
                 ("cpu", later.cpu >= earlier.cpu),
                 ("user", later.user >= earlier.user),
                 ("system", later.system >= earlier.system),
-                ("peak", later.peak_rss_bytes >= earlier.peak_rss_bytes),
+                ("read", later.read_bytes >= earlier.read_bytes),
+                ("written", later.written_bytes >= earlier.written_bytes),
                 (
                     "voluntary",
                     later.voluntary_switches >= earlier.voluntary_switches,
@@ -436,16 +386,15 @@ mod tests {
     fn sizes_are_in_order_and_memory_shows() {
         const GROWN: usize = 64 << 20;
         let mut sampler = own_sampler();
-        let earlier = sampler.sample(&SystemClock).unwrap();
+        let earlier = one(&mut sampler);
         let touched = vec![1_u8; GROWN];
-        let later = sampler.sample(&SystemClock).unwrap();
+        let later = one(&mut sampler);
         std::hint::black_box(&touched);
 
         for sample in [earlier, later] {
             let pss_bytes = sample.pss_bytes.expect("our own is never withheld");
             assert!(pss_bytes > 0 && pss_bytes <= sample.rss_bytes, "{sample:?}");
-            assert!(sample.rss_bytes <= sample.peak_rss_bytes, "{sample:?}");
-            assert!(sample.threads >= 1);
+            assert!(sample.threads >= 1 && sample.processes >= 1, "{sample:?}");
         }
         let interval = later.since(&earlier);
         let least = i64::try_from(GROWN * 9 / 10).unwrap();
@@ -457,7 +406,7 @@ mod tests {
     fn switches_of_all_threads_are_summed() {
         const ROUNDS: usize = 200;
         let mut sampler = own_sampler();
-        let earlier = sampler.sample(&SystemClock).unwrap();
+        let earlier = one(&mut sampler);
         let barrier = Arc::new(Barrier::new(3));
         let meet = |barrier: &Barrier| {
             (0..ROUNDS).for_each(|_| {
@@ -473,7 +422,7 @@ mod tests {
             })
         });
         meet(&barrier);
-        let later = sampler.sample(&SystemClock).unwrap();
+        let later = one(&mut sampler);
         barrier.wait();
         for thread in threads {
             thread.join().unwrap();
@@ -484,99 +433,44 @@ mod tests {
     }
 
     #[test]
-    fn switches_survive_their_thread() {
-        let count = |voluntary, involuntary| SwitchCount {
-            voluntary,
-            involuntary,
+    fn roots_are_there_and_named_once() {
+        let own = std::process::id();
+        let role = |name: &str, roots: &[u32]| Role {
+            name: name.to_owned(),
+            roots: roots.to_vec(),
         };
-        let mut switches = Switches::default();
-        switches.take_in(HashMap::from([(1, count(10, 1)), (2, count(5, 2))]));
-        assert_eq!(switches.total, count(15, 3));
-        switches.take_in(HashMap::from([(1, count(12, 1))]));
-        assert_eq!(switches.total, count(17, 3));
-        // Thread 2 is a new one now, and so is 1: their counts are lower than before.
-        switches.take_in(HashMap::from([(1, count(1, 5)), (2, count(3, 0))]));
-        assert_eq!(switches.total, count(21, 8));
-    }
-
-    #[test]
-    fn the_split_sums_to_the_total_and_neither_part_goes_back() {
-        let millis = Duration::from_millis;
-        let mut split = Split::default();
-        split.advance(millis(4), 0, 0);
-        assert_eq!(split.user, millis(4));
-        split.advance(millis(100), 3, 1);
-        assert_eq!(split.user, millis(75));
-        // The ratio alone would give 51 ms.
-        split.advance(millis(102), 4, 4);
-        assert_eq!(split.user, millis(75));
-        // The ratio alone would give the system 0 of its 27 ms.
-        split.advance(millis(110), 11, 0);
-        assert_eq!((split.total, split.user), (millis(110), millis(83)));
-        // A total that went back (a clock that must not) changes nothing.
-        split.advance(millis(50), 20, 0);
-        assert_eq!((split.total, split.user), (millis(110), millis(83)));
-    }
-
-    /// A child that would outlive the test by far; killed at the latest when this is dropped.
-    struct Sleeper(Child);
-
-    impl Sleeper {
-        fn start() -> Self {
-            Self(Command::new("sleep").arg("1000").spawn().unwrap())
+        let twice = Sampler::new(vec![role("a", &[own]), role("b", &[own])]).unwrap_err();
+        let told = format!("process {own} is named twice: its cost would count twice");
+        assert_eq!(twice.to_string(), told);
+        // No number is above i32, and 0 is nobody's.
+        for pid in [0, u32::MAX] {
+            let none = Sampler::of(pid).unwrap_err();
+            assert_eq!(none.to_string(), format!("there is no process {pid}"));
         }
-    }
-
-    impl Drop for Sleeper {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    #[test]
-    fn an_ended_process_is_gone() {
-        let mut child = Sleeper::start();
-        let pid = child.0.id();
-        let mut sampler = Sampler::new(pid).unwrap();
-        let alive = sampler.sample(&SystemClock).unwrap();
-        assert_eq!(alive.threads, 1);
-        assert!(alive.pss_bytes.is_some(), "a child of the same user");
-
-        child.0.kill().unwrap();
-        let id = WaitId::Pid(rustix::process::Pid::from_child(&child.0));
-        waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
-        let ended = sampler.sample(&SystemClock);
-        assert!(matches!(ended, Err(Error::Gone { pid: p }) if p == pid));
-
-        child.0.wait().unwrap();
-        let waited_for = sampler.sample(&SystemClock).unwrap_err();
-        assert_eq!(waited_for.to_string(), format!("process {pid} is gone"));
-        assert!(matches!(Sampler::new(pid), Err(Error::Gone { .. })));
+        let sampler = Sampler::new(vec![role("a", &[]), role("b", &[own])]);
+        let samples = sampler.unwrap().sample(&SystemClock).unwrap();
+        let counts: Vec<_> = samples.iter().map(|sample| sample.processes > 0).collect();
+        assert_eq!(counts, [false, true]);
     }
 
     #[test]
     fn a_successor_with_the_same_number_is_not_sampled() {
-        let child = Sleeper::start();
-        let mut sampler = Sampler::new(child.0.id()).unwrap();
-        sampler.started_ticks -= 1;
-        let outcome = sampler.sample(&SystemClock);
-        assert!(matches!(outcome, Err(Error::Gone { .. })), "{outcome:?}");
-        // Number 0 means "myself" to the clock, and no number is above i32.
-        assert!(matches!(Sampler::new(0), Err(Error::Gone { pid: 0 })));
-        assert!(matches!(Sampler::new(u32::MAX), Err(Error::Gone { .. })));
-    }
-
-    #[test]
-    fn a_withheld_file_is_no_error_and_a_broken_one_is() {
-        let failed = |error: io::Error| {
-            let path = "smaps_rollup".to_owned();
-            unless_withheld(Err(Error::Read { path, error }))
+        let mut sampler = own_sampler();
+        let members = &mut sampler.ledger.members;
+        let own = *members.keys().next().unwrap();
+        let earlier = Id {
+            started_ticks: own.started_ticks - 1,
+            ..own
         };
-        for errno in [Errno::EACCES, Errno::ENOENT, Errno::ESRCH] {
-            assert!(matches!(failed(errno.into()), Ok(None)), "{errno}");
-        }
-        assert!(failed(Errno::EIO.into()).is_err());
+        let member = Member::new(earlier, 0, None);
+        members.clear();
+        members.insert(earlier, member);
+        // Nor are its children.
+        let mut child = std::process::Command::new("cat");
+        let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let sample = one(&mut sampler);
+        assert_eq!((sample.processes, sample.cpu), (0, Duration::ZERO));
+        child.wait().unwrap();
     }
 
     /// Prints the table at the head of this file. Processor time of this thread, so that other
@@ -587,10 +481,10 @@ mod tests {
         fn measure(what: &str) {
             const ROUNDS: u32 = 200;
             let mut sampler = own_sampler();
-            let first = sampler.sample(&SystemClock).unwrap();
+            let first = one(&mut sampler);
             let start = own(ClockId::ThreadCPUTime);
             for _ in 0..ROUNDS {
-                std::hint::black_box(sampler.sample(&SystemClock).unwrap());
+                std::hint::black_box(one(&mut sampler));
             }
             let each = (own(ClockId::ThreadCPUTime) - start) / ROUNDS;
             println!(

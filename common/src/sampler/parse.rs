@@ -4,17 +4,23 @@
 //! anywhere; neither disturbs these parsers.
 
 /// The fields of `/proc/PID/stat` that a sample needs. All of them count the whole process,
-/// threads that have ended included, except `threads`.
+/// threads that have ended included, except `threads` and what is said to be of children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     /// `R`, `S`, `D`, …; `Z` and `X` are a process that has ended.
     pub(super) state: char,
+    /// Whose child it is; that changes when a parent ends.
+    pub(super) parent: u32,
     pub(super) minor_faults: u64,
     pub(super) major_faults: u64,
     /// Clock ticks in user mode.
     pub(super) user_ticks: u64,
     /// Clock ticks in the kernel.
     pub(super) system_ticks: u64,
+    /// Clock ticks in user mode of children that have been waited for, and of theirs.
+    pub(super) reaped_user_ticks: u64,
+    /// The same in the kernel.
+    pub(super) reaped_system_ticks: u64,
     /// Threads alive now.
     pub(super) threads: u64,
     /// Clock ticks from the machine's start to the process's start: with the pid, its identity.
@@ -33,13 +39,17 @@ pub(super) fn stat(text: &str) -> Result<Stat, &'static str> {
         let field = fields.get(position - 3).ok_or(what)?;
         field.parse::<u64>().map_err(|_| what)
     };
+    let parent = number(4, "ppid")?;
     let state = fields.first().and_then(|field| field.chars().next());
     Ok(Stat {
         state: state.ok_or("state")?,
+        parent: u32::try_from(parent).map_err(|_| "ppid")?,
         minor_faults: number(10, "minflt")?,
         major_faults: number(12, "majflt")?,
         user_ticks: number(14, "utime")?,
         system_ticks: number(15, "stime")?,
+        reaped_user_ticks: number(16, "cutime")?,
+        reaped_system_ticks: number(17, "cstime")?,
         threads: number(20, "num_threads")?,
         started_ticks: number(22, "starttime")?,
     })
@@ -79,10 +89,13 @@ mod tests {
     fn odd_names_do_not_move_the_fields() {
         let wanted = Stat {
             state: 'S',
+            parent: 1,
             minor_faults: 900,
             major_faults: 7,
             user_ticks: 345,
             system_ticks: 678,
+            reaped_user_ticks: 13,
+            reaped_system_ticks: 14,
             threads: 29,
             started_ticks: 425_497,
         };
@@ -111,6 +124,7 @@ mod tests {
             assert!(stat(&text[..end]).is_err(), "{:?}", &text[..end]);
         }
         assert_eq!(stat(&text[..needed + 6]), whole);
+        assert_eq!(stat("4711 (a b) S"), Err("ppid"));
         assert_eq!(stat("4711 (a b) S 1 2 3"), Err("minflt"));
     }
 

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use crate::frame::Monotonic;
 
-/// What a process had cost when the sample was taken, since its start.
+/// What a role's processes had cost when the sample was taken, since they started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// When [`cpu`](Self::cpu) was read, by the clock given to
-    /// [`Sampler::sample`](super::Sampler::sample).
+    /// When the counters were read, by the clock given to
+    /// [`Sampler::sample`](super::Sampler::sample): one date for all roles.
     pub taken_at: Monotonic,
-    /// Processor time of all threads, those that have ended included. Never goes back.
+    /// Processor time of all threads of all processes, those that have ended included. Never goes
+    /// back.
     ///
     /// The unit is the nanosecond, but the kernel adds the time of a thread that runs without a
     /// pause only at each scheduler tick (1 to 10 ms; 4 ms where this was measured), and at each
-    /// switch: short by up to one tick for each processor the process occupies at this moment.
+    /// switch: short by up to one tick for each processor the role occupies at this moment. What a
+    /// process used between the last sample that saw it and its end is taken from the process that
+    /// waited for it, which the kernel tells in steps of 10 ms; it is lost if none of the role did.
     pub cpu: Duration,
     /// The part of [`cpu`](Self::cpu) in user mode. `user + system == cpu`, and neither goes back.
     ///
@@ -23,22 +26,30 @@ pub struct Sample {
     pub user: Duration,
     /// The part of [`cpu`](Self::cpu) in the kernel.
     pub system: Duration,
-    /// Bytes of memory in RAM, shared pages (libraries, mapped files) counted in full.
+    /// Bytes of memory in RAM now, summed over the processes: pages that several of them share
+    /// (libraries, mapped files) are counted several times.
     pub rss_bytes: u64,
-    /// Bytes of memory in RAM, each shared page divided by the number of processes that have it:
-    /// the only size that may be added up over processes. At most
+    /// Bytes of memory in RAM now, each shared page divided by the number of processes that have
+    /// it: the only size that may be added up over processes. At most
     /// [`rss_bytes`](Self::rss_bytes).
     ///
-    /// `None` where the kernel does not tell: the process belongs to another user (a broker, for
-    /// instance) and the sampler has not CAP_SYS_PTRACE, the process is protected from tracing
-    /// altogether, it has no memory of its own (a thread of the kernel), or Linux is older than
-    /// 4.14. Then `rss_bytes` is what is left, and a report must say that it counts shared pages
-    /// in full.
+    /// `None` where the kernel does not tell it of one of the processes: it belongs to another user
+    /// and the sampler has not CAP_SYS_PTRACE, it is protected from tracing altogether, or Linux is
+    /// older than 4.14. Then `rss_bytes` is what is left, and a report must say so.
     pub pss_bytes: Option<u64>,
-    /// The largest [`rss_bytes`](Self::rss_bytes) so far.
-    pub peak_rss_bytes: u64,
-    /// Threads alive now.
+    /// Processes alive now; 0 once all have ended.
+    pub processes: u64,
+    /// Their threads.
     pub threads: u64,
+    /// Bytes that were read from disks (not from the page cache). Never goes back while it is told;
+    /// `None` under the conditions of [`pss_bytes`](Self::pss_bytes).
+    ///
+    /// The kernel adds the bytes of a process to whoever waited for it. Where that one read or wrote
+    /// itself in the interval in which the other ended, its own bytes may be missed in part, never
+    /// counted twice.
+    pub read_bytes: Option<u64>,
+    /// Bytes that were, or will be, written to disks: counted when a page gets dirty. The same holds.
+    pub written_bytes: Option<u64>,
     /// How often a thread gave up the processor to wait for something.
     ///
     /// The kernel forgets a thread's switches when it ends. The sampler keeps what it has seen of
@@ -68,6 +79,10 @@ impl Sample {
         };
         let rate =
             |later: u64, earlier: u64| per_second(later.saturating_sub(earlier) as f64, elapsed);
+        let told = |later: Option<u64>, earlier: Option<u64>| {
+            let both = later.zip(earlier);
+            both.map(|(later, earlier)| later.saturating_sub(earlier))
+        };
         Interval {
             elapsed,
             cpu,
@@ -81,6 +96,8 @@ impl Sample {
             ),
             minor_faults_per_s: rate(self.minor_faults, earlier.minor_faults),
             major_faults_per_s: rate(self.major_faults, earlier.major_faults),
+            read_bytes: told(self.read_bytes, earlier.read_bytes),
+            written_bytes: told(self.written_bytes, earlier.written_bytes),
             rss_delta_bytes: difference(self.rss_bytes, earlier.rss_bytes),
             pss_delta_bytes: self
                 .pss_bytes
@@ -90,7 +107,7 @@ impl Sample {
     }
 }
 
-/// What a process did between two samples.
+/// What a role did between two samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     /// Time between the samples.
@@ -111,6 +128,10 @@ pub struct Interval {
     pub minor_faults_per_s: f64,
     /// Page faults per second that waited for a disk.
     pub major_faults_per_s: f64,
+    /// Bytes read from disks; `None` if either sample has none.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to disks; `None` if either sample has none.
+    pub written_bytes: Option<u64>,
     /// Bytes by which the resident memory grew; negative if it shrank.
     pub rss_delta_bytes: i64,
     /// The same of the proportional memory; `None` if either sample has none.
@@ -140,8 +161,10 @@ mod tests {
         system: Duration::from_secs(1),
         rss_bytes: 1 << 20,
         pss_bytes: Some(1 << 19),
-        peak_rss_bytes: 1 << 20,
+        processes: 2,
         threads: 3,
+        read_bytes: Some(10),
+        written_bytes: Some(4096),
         voluntary_switches: 100,
         involuntary_switches: 10,
         minor_faults: 1000,
@@ -160,6 +183,8 @@ mod tests {
             voluntary_switches: 130,
             involuntary_switches: 11,
             minor_faults: 1002,
+            read_bytes: Some(17),
+            written_bytes: None,
             ..EARLIER
         };
         let wanted = Interval {
@@ -172,6 +197,8 @@ mod tests {
             involuntary_switches_per_s: 0.5,
             minor_faults_per_s: 1.0,
             major_faults_per_s: 0.0,
+            read_bytes: Some(7),
+            written_bytes: None,
             rss_delta_bytes: -4096,
             pss_delta_bytes: Some(4096),
         };
