@@ -43,7 +43,10 @@ fn line(key: &Key, config: &Config, channel: usize) -> String {
         return format!("# {name}: {}\n", key.otherwise);
     };
     // A default's password is no secret.
-    let shown = |word: &String| setting.map_or_else(|| word.clone(), |_| mask(word));
+    let shown = |word: &String| match &key.default {
+        Some(default) if default == word => word.clone(),
+        _ => mask(word),
+    };
     let masked: Vec<_> = words.iter().map(shown).collect();
     let note = if masked == words {
         ""
