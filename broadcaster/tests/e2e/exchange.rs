@@ -18,6 +18,7 @@ mod trouble;
 
 /// A frame time of 30 fps.
 const FRAME_TIME: Duration = Duration::from_millis(33);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// An exchange that no other test has, at this broker.
 struct Place {
@@ -310,22 +311,23 @@ fn long_lines_are_used_in_full() {
 /// A reader that reads nothing costs nobody anything.
 #[test]
 fn a_stopped_reader_costs_nobody_anything() {
-    const BEFORE: Duration = Duration::from_secs(10);
-    const STOPPED: Duration = Duration::from_secs(60);
+    const BEFORE: u32 = 10;
+    const STOPPED: u32 = 60;
+    const FPS: u32 = 30;
     if !broker::is_here() {
         return;
     }
     let own = Broker::start();
     let place = Place::at(own.url().to_owned(), None);
     let _stage = place.stage("--model rabbitmq --source pattern?bytes=100000");
-    let count = 30 * (BEFORE + STOPPED).as_secs() as usize;
+    let count = (FPS * (BEFORE + STOPPED)) as usize;
     let others = vec![place.source(); 10];
     thread::scope(|scope| {
         let others = scope.spawn(|| follow(&others, count));
-        thread::sleep(BEFORE);
+        thread::sleep(BEFORE * SECOND);
         let before = used(&own);
         let stopped = place.reader();
-        thread::sleep(STOPPED);
+        thread::sleep(STOPPED * SECOND);
         let grown = used(&own).saturating_sub(before);
         assert!(grown < 10_000_000, "the broker has grown by {grown} bytes");
         drop(stopped);

@@ -122,7 +122,8 @@ enum News {
     Shutdown,
     Said(Option<Event>),
     Sent(lapin::Result<PublisherConfirm>),
-    Confirmed(lapin::Result<Confirmation>),
+    /// Whether the broker has taken the oldest message.
+    Confirmed(lapin::Result<bool>),
     Payload,
     GivenUp,
 }
@@ -194,7 +195,7 @@ impl Link {
             confirmed = poll_fn(|context| match flight.oldest() {
                 Some((_, Some(confirm))) => Pin::new(confirm).poll(context),
                 _ => Poll::Pending,
-            }) => News::Confirmed(confirmed),
+            }) => News::Confirmed(confirmed.map(|said| !matches!(said, Confirmation::Nack(_)))),
             () = exchange.handoff.ready(), if may_send => News::Payload,
             () = tokio::time::sleep(left), if given_up_at.is_some() => News::GivenUp,
         }
@@ -221,8 +222,8 @@ impl Link {
                 }
             }
             News::Confirmed(confirmed) => {
-                let confirmation = confirmed.map_err(refused)?;
-                self.arrived(&confirmation, exchange);
+                let is_taken = confirmed.map_err(refused)?;
+                self.arrived(is_taken, exchange);
             }
             News::Payload => self.send(exchange),
             News::GivenUp => return Err(Error::of(&self.broker, Refusal::Silent)),
@@ -251,16 +252,17 @@ impl Link {
         }));
     }
 
-    fn arrived(&mut self, confirmation: &Confirmation, exchange: &Exchange) {
+    fn arrived(&mut self, is_taken: bool, exchange: &Exchange) {
         let now = SystemClock.monotonic();
         let counters = &exchange.counters;
         if let Some(&mut (handed_over_at, _)) = self.flight.oldest() {
             counters.latency.record(now.since(handed_over_at));
         }
         self.flight.arrived(now);
-        let counter = match confirmation {
-            Confirmation::Nack(_) => &counters.dropped,
-            Confirmation::Ack(_) | Confirmation::NotRequested => &counters.published,
+        let counter = if is_taken {
+            &counters.published
+        } else {
+            &counters.dropped
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
