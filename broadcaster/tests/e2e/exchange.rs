@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{Frame, RecvError, Shutdown, Subscribe};
+use common::{Clock, Frame, RecvError, Shutdown, Subscribe, SystemClock};
 use receiver::ingress::{Ingress, Options, Purpose};
 use serde_json::Value;
 
 use crate::broker::{self, Broker};
+use crate::relay::link::{self, Line};
 use crate::stage::{PATIENCE, Stage};
 
 mod foreign;
@@ -45,6 +46,18 @@ impl Place {
             url,
             name: format!("framecast.test-{now}-{count}"),
             _broker: broker,
+        }
+    }
+
+    /// The same place, seen from the other end of a line.
+    fn behind(&self, line: Line) -> Self {
+        let (user, place) = self.url.split_once('@').unwrap();
+        let (addr, vhost) = place.split_once('/').unwrap();
+        let here = link::open(addr.parse().unwrap(), line);
+        Self {
+            url: format!("{user}@{here}/{vhost}"),
+            name: self.name.clone(),
+            _broker: None,
         }
     }
 
@@ -284,15 +297,7 @@ fn long_lines_are_used_in_full() {
     let Some(place) = Place::shared() else {
         return;
     };
-    let (_, addr) = place.url.split_once('@').unwrap();
-    let (addr, vhost) = addr.split_once('/').unwrap();
-    let line = crate::relay::link::Line::Long(Duration::from_millis(100));
-    let far = crate::relay::link::open(addr.parse().unwrap(), line);
-    let far = Place {
-        url: format!("amqp://guest:guest@{far}/{vhost}"),
-        name: place.name.clone(),
-        _broker: None,
-    };
+    let far = place.behind(Line::Long(Duration::from_millis(100)));
     let stage = far.stage("--source pattern --model rabbitmq --fps 60 --size 320x240");
     let mut reader = far.reader();
     take(&mut reader, 30);
@@ -306,6 +311,59 @@ fn long_lines_are_used_in_full() {
     assert!(published > 300, "{published}");
     // All that was handed over before there was a connection.
     assert!(count(&stage, "dropped") < 60);
+}
+
+/// The median age of frames that arrive now.
+fn median_age(reader: &mut Ingress, count: usize) -> Duration {
+    let age = |reader: &mut Ingress| {
+        let frame = take(reader, 1).remove(0);
+        SystemClock.wall().since(frame.head.captured_at)
+    };
+    let mut ages: Vec<_> = (0..count).map(|_| age(reader)).collect();
+    ages.sort_unstable();
+    ages[count / 2]
+}
+
+#[test]
+fn ages_add_up_over_an_edge() {
+    const DELAY: Duration = Duration::from_millis(60);
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let _origin = place.stage("--model rabbitmq --source pattern");
+    let edge = place.behind(Line::Long(DELAY)).edge("");
+    let mut at_exchange = place.reader();
+    let mut at_edge = reader_of(&format!("tcp://{}", edge.tcp));
+    take(&mut at_edge, 10);
+    let before = median_age(&mut at_exchange, 30);
+    let after = median_age(&mut at_edge, 30);
+    assert!(after > before + DELAY * 9 / 10, "{before:?} and {after:?}");
+    assert!(
+        after < before + DELAY + Duration::from_millis(100),
+        "{before:?} and {after:?}"
+    );
+}
+
+#[test]
+fn thin_lines_make_frames_fewer_not_older() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    // A third of what is sent fits; sixteen frames on their way would be 1.6 s old.
+    let _stage = place.stage("--model rabbitmq --source pattern?bytes=20000");
+    let mut reader = place.behind(Line::Thin(200_000)).reader();
+    let begun = Instant::now();
+    while begun.elapsed() < 8 * SECOND {
+        take(&mut reader, 1);
+    }
+    let begun = Instant::now();
+    let age = median_age(&mut reader, 50);
+    assert!(age < Duration::from_millis(800), "{age:?}");
+    let took = begun.elapsed();
+    assert!(
+        (4 * SECOND..8 * SECOND).contains(&took),
+        "50 frames in {took:?}"
+    );
 }
 
 /// A reader that reads nothing costs nobody anything.
