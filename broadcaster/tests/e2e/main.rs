@@ -16,5 +16,6 @@ mod stage;
 mod stills;
 mod storm;
 mod viewers;
+mod vlc;
 mod webcam;
 mod wire_page;
