@@ -8,6 +8,7 @@ mod broker_script;
 mod channels;
 mod clients;
 mod configuration;
+mod dashboard;
 mod drop_in;
 mod exchange;
 mod program;
