@@ -42,6 +42,12 @@ pub trait Source: Send {
         0
     }
 
+    /// Least time between pictures that are wanted of it, if it may bring more than that: those too
+    /// many are left out before they are encoded.
+    fn spacing(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether it finds its way back by itself, and says by itself what is in its way. Then it is
     /// kept when no picture comes for long; any other source is dropped and opened anew.
     fn reconnects(&self) -> bool {

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use self::camera::{Order, Running, Shot, Terms};
 use self::control::Control;
 use self::device::{Device, Selector};
-use self::mode::{Choice, Mode, Pixels};
+use self::mode::{Choice, Mode, Pixels, Rate};
 use super::{Captured, Opened, Opener, Picture, Source};
 
 mod camera;
@@ -35,6 +35,11 @@ mod v4l2;
 use self::native as system;
 #[cfg(target_os = "linux")]
 use self::v4l2 as system;
+
+/// How much faster a camera may be than its own word before it is thinned to what was asked: three
+/// in a hundred. Who asks for 30 of a camera that agrees to 30 wants all its pictures, also if its
+/// own clock is a little fast.
+const LEEWAY: f64 = 1.03;
 
 /// What is asked of a camera; what is not asked is chosen.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -184,7 +189,7 @@ impl Door {
         };
         let (camera, terms) = Running::start(order, &mut self.thread)?;
         let opened = opened(
-            &device,
+            (&device, self.wish.fps),
             self.description(&device, &choice, &terms),
             (camera, choice, terms),
         );
@@ -225,24 +230,31 @@ impl Door {
         let Choice { pixels, size, rate } = choice;
         let (width, height) = size;
         let rate = terms.rate.or(*rate);
+        let thinned = match (self.wish.fps, rate) {
+            (Some(fps), Some(rate)) if rate.fps() > fps && !rate.is_about(fps) => {
+                format!(", thinned to {fps}")
+            }
+            _ => String::new(),
+        };
         let rate = rate.map_or_else(String::new, |rate| format!(" at {rate} fps"));
         let is_chosen = self.wish.size.is_none() && self.wish.fps.is_none();
         let chosen = if is_chosen { ", chosen by default" } else { "" };
-        format!("webcam {device}: {pixels} {width}x{height}{rate}{chosen}")
+        format!("webcam {device}: {pixels} {width}x{height}{rate}{thinned}{chosen}")
     }
 }
 
 fn opened(
-    device: &Device,
+    (device, fps): (&Device, Option<f64>),
     description: String,
     (camera, choice, terms): (Running, Choice, Terms),
 ) -> Opened {
-    let interval = terms.rate.or(choice.rate);
+    let rate = terms.rate.or(choice.rate);
     Opened {
         description,
-        interval: interval.map_or(Duration::ZERO, mode::Rate::interval),
+        interval: rate.map_or(Duration::ZERO, Rate::interval),
         source: Box::new(Webcam {
             name: device.to_string(),
+            spacing: fps.map(|fps| spacing(fps, rate)),
             camera,
             choice,
             terms,
@@ -251,9 +263,18 @@ fn opened(
     }
 }
 
+/// Least time between pictures for who asked for this rate of a camera that agreed to that one.
+fn spacing(fps: f64, agreed: Option<Rate>) -> Duration {
+    let is_agreed = agreed.is_some_and(|rate| rate.is_about(fps));
+    let most = if is_agreed { fps * LEEWAY } else { fps };
+    Duration::from_secs_f64(1.0 / most)
+}
+
 /// A camera that streams.
 struct Webcam {
     name: String,
+    /// Least time between pictures that are wanted.
+    spacing: Option<Duration>,
     camera: Running,
     choice: Choice,
     terms: Terms,
@@ -292,6 +313,10 @@ impl Source for Webcam {
 
     fn damaged(&self) -> u64 {
         self.damaged + self.camera.lost()
+    }
+
+    fn spacing(&self) -> Option<Duration> {
+        self.spacing
     }
 }
 
@@ -388,6 +413,20 @@ mod tests {
             Picture::Encoded { data, .. } => data,
             _ => panic!("not encoded"),
         }
+    }
+
+    #[test]
+    fn a_camera_that_agrees_to_the_rate_may_be_a_little_fast() {
+        let rate = |pictures| {
+            Some(Rate {
+                pictures,
+                seconds: 1,
+            })
+        };
+        let fastest = |fps, agreed| (1.0 / spacing(fps, agreed).as_secs_f64() * 10.0).round();
+        assert_eq!(fastest(30.0, rate(30)), 309.0);
+        assert_eq!(fastest(10.0, rate(30)), 100.0);
+        assert_eq!(fastest(10.0, None), 100.0);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::Head;
 use common::wire::tcp::Message;
@@ -135,6 +135,23 @@ fn a_camera_that_is_pulled_out_leaves_its_viewers_a_placeholder() {
         assert!(again.is_placeholder());
         assert_eq!(again.identity, last.identity);
     }
+}
+
+#[test]
+fn a_camera_that_has_only_faster_rates_is_thinned_without_gaps() {
+    let fake = Fake::build();
+    fake.plug();
+    let (_program, lines, _, mut native) = watched(&mut fake.broadcaster("--fps 10"));
+    let description = "MJPEG 640x360 at 50 fps, thinned to 10";
+    assert!(lines[0].ends_with(description), "{}", lines[0]);
+    let heads: Vec<_> = (0..20).map(|_| heads(&mut native)[0]).collect();
+    let is_next = |pair: &[Head]| pair[1].identity.seq == pair[0].identity.seq + 1;
+    assert!(heads.windows(2).all(is_next));
+    let span = heads[19].captured_at.since(heads[0].captured_at);
+    // The first and the last may each be off by less than half the camera's own time.
+    let exact = Duration::from_millis(1900);
+    assert!(span + Duration::from_millis(20) > exact, "{span:?}");
+    assert!(span < 2 * exact, "{span:?}");
 }
 
 #[test]
