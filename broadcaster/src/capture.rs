@@ -66,6 +66,14 @@ pub struct Captured {
     pub picture: Picture,
 }
 
+impl Captured {
+    /// Whether it stands in for a picture that is missing elsewhere.
+    #[must_use]
+    pub const fn is_placeholder(&self) -> bool {
+        matches!(&self.picture, Picture::Framed(frame) if frame.head.is_placeholder())
+    }
+}
+
 /// A picture, still to be encoded or not.
 #[derive(Debug)]
 pub enum Picture {

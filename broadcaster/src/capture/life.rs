@@ -148,10 +148,15 @@ impl<P: Publish, C: Clock> Life<P, C> {
     fn take(&mut self, grabbed: Result<Option<Captured>, Error>) {
         match grabbed {
             Ok(Some(captured)) => {
+                let is_real = !captured.is_placeholder();
                 if self.is_wanted(&captured) {
                     self.pass_on(captured);
                 }
-                self.watchdog.feed(self.clock.monotonic());
+                // Reminders of an outage say nothing about how often pictures come.
+                if is_real {
+                    self.watchdog.feed(self.clock.monotonic());
+                    self.tell_patience();
+                }
             }
             Ok(None) => {
                 if self.watchdog.is_starved(self.clock.monotonic()) {
@@ -160,6 +165,13 @@ impl<P: Publish, C: Clock> Life<P, C> {
             }
             Err(error) => self.lose(&error.to_string()),
         }
+    }
+
+    /// How long the source may be silent is for others to know too.
+    fn tell_patience(&self) {
+        let patience = self.watchdog.patience().as_millis();
+        let patience = u64::try_from(patience).unwrap_or(u64::MAX);
+        (self.channel.counters.patience_ms).store(patience, Ordering::Relaxed);
     }
 
     /// Whether a picture is one of those that were asked for. One that is not gets no number, so
@@ -724,5 +736,46 @@ mod tests {
             let apart = pair[1].since(pair[0]);
             assert!(apart.abs_diff(2_000 * MS) < 33 * MS, "{apart:?}");
         }
+    }
+
+    #[test]
+    fn a_slow_source_is_ready_between_its_pictures_once_its_pace_is_known() {
+        let mut script = Vec::new();
+        for _ in 0..5 {
+            script.push(Grab::Picture);
+            script.extend((0..5).map(|_| Grab::Nothing(1_000 * MS)));
+        }
+        let mut stage = stage(vec![Ok(script)], RECONNECTING, 1);
+        stage.life.watchdog = Watchdog::new(1_000 * MS, stage.clock.monotonic());
+        let mut known = 0;
+        for _ in 0..30 {
+            stage.steps(1);
+            known += usize::from(stage.life.channel.patience() > 15_000 * MS);
+        }
+        // From the third picture on, and none was shown as missing since.
+        assert_eq!(known, 18);
+        assert_eq!(stage.published.placeholders(), 4);
+        assert_eq!(
+            stage.published.seqs()[stage.published.seqs().len() - 3..],
+            [2, 3, 4]
+        );
+    }
+
+    #[test]
+    fn reminders_of_an_outage_are_not_taken_for_the_pace_of_a_source() {
+        let mut stage = stage(vec![Ok(pictures(3))], RECONNECTING, 1);
+        stage.steps(3);
+        let mut relayed = stage.life.last.clone().unwrap();
+        relayed.head.flags = relayed.head.flags.with(common::Flags::PLACEHOLDER);
+        for _ in 0..9 {
+            stage.clock.advance(1_000 * MS);
+            stage.life.take(Ok(Some(Captured {
+                captured_at: relayed.head.captured_at,
+                identity: None,
+                picture: Picture::Framed(relayed.clone()),
+            })));
+        }
+        assert_eq!(stage.published.placeholders(), 9);
+        assert_eq!(stage.life.watchdog.patience(), 700 * MS);
     }
 }

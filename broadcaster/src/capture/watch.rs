@@ -19,7 +19,9 @@ const REMEMBERED: usize = 5;
 /// Tells silence from slowness.
 #[derive(Debug)]
 pub(super) struct Watchdog {
+    /// The newest intervals, at first only the one that was promised.
     recent: [Duration; REMEMBERED],
+    known: usize,
     next: usize,
     /// Least wait for the first picture.
     start: Duration,
@@ -32,7 +34,8 @@ impl Watchdog {
     pub(super) const fn new(interval: Duration, now: Monotonic) -> Self {
         Self {
             recent: [interval; REMEMBERED],
-            next: 0,
+            known: 1,
+            next: 1,
             start: START_PATIENCE,
             opened: now,
             fed: None,
@@ -51,6 +54,7 @@ impl Watchdog {
         if let Some(before) = self.fed.replace(now) {
             self.recent[self.next] = now.since(before);
             self.next = (self.next + 1) % REMEMBERED;
+            self.known = (self.known + 1).min(REMEMBERED);
         }
     }
 
@@ -65,9 +69,10 @@ impl Watchdog {
 
     /// The longest silence that is none.
     pub(super) fn patience(&self) -> Duration {
-        let mut sorted = self.recent;
-        sorted.sort_unstable();
-        (sorted[REMEMBERED / 2] * INTERVALS).max(LEAST_PATIENCE)
+        let mut recent = self.recent;
+        let known = &mut recent[..self.known];
+        known.sort_unstable();
+        (known[(self.known - 1) / 2] * INTERVALS).max(LEAST_PATIENCE)
     }
 }
 
@@ -136,6 +141,16 @@ mod tests {
         assert_eq!(dog.patience(), 6_000 * MS);
         feed(&mut dog, &clock, 3, 33 * MS);
         assert_eq!(dog.patience(), 700 * MS);
+    }
+
+    #[test]
+    fn two_intervals_tell_that_a_source_is_slower_than_was_promised_and_one_does_not() {
+        let clock = ManualClock::default();
+        let mut dog = Watchdog::new(1_000 * MS, clock.monotonic());
+        feed(&mut dog, &clock, 2, 5_000 * MS);
+        assert_eq!(dog.patience(), 3_000 * MS);
+        feed(&mut dog, &clock, 1, 5_000 * MS);
+        assert_eq!(dog.patience(), 15_000 * MS);
     }
 
     #[test]
