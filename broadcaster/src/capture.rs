@@ -42,6 +42,11 @@ pub trait Source: Send {
         0
     }
 
+    /// Pictures so far that a newer one replaced before they were asked for.
+    fn overtaken(&self) -> u64 {
+        0
+    }
+
     /// Least time between pictures that are wanted of it, if it may bring more than that: those too
     /// many are left out before they are encoded.
     fn spacing(&self) -> Option<Duration> {

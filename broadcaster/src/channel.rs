@@ -48,6 +48,8 @@ pub struct Counters {
     pub frames: AtomicU64,
     /// Pictures that could not be used: damaged, or above 16 MiB.
     pub damaged: AtomicU64,
+    /// Pictures left out because they came faster than they could be encoded.
+    pub overtaken: AtomicU64,
     /// Viewers connected now.
     pub viewers: AtomicUsize,
     /// How long its source may be silent, as far as its pictures have told; at first 0.

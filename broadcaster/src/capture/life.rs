@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use super::pace::Thinner;
 use super::placeholder::{self, Before};
-use super::watch::{Backoff, Watchdog};
+use super::watch::{Backoff, Report, Watchdog};
 use super::{Captured, Error, Feed, Opened, Opener, Source};
 use crate::channel::Channel;
 use crate::encode::Encoder;
@@ -56,6 +56,9 @@ pub(super) struct Life<P, C> {
     next_seq: u64,
     /// Pictures that could not be used, but for those of the source that is open.
     damaged: u64,
+    /// Pictures that were overtaken, but for those of the source that is open.
+    overtaken: u64,
+    overtaken_report: Report,
 }
 
 enum State {
@@ -96,6 +99,8 @@ impl<P: Publish, C: Clock> Life<P, C> {
             flowing_since: None,
             next_seq: 0,
             damaged: 0,
+            overtaken: 0,
+            overtaken_report: Report::default(),
         };
         match feed.first {
             Ok(opened) => {
@@ -125,7 +130,9 @@ impl<P: Publish, C: Clock> Life<P, C> {
             State::Open(source) => {
                 let grabbed = source.grab(GRAB_TIMEOUT);
                 let damaged = self.damaged + source.damaged();
+                let overtaken = self.overtaken + source.overtaken();
                 (self.channel.counters.damaged).store(damaged, Ordering::Relaxed);
+                self.tell_overtaken(overtaken);
                 self.take(grabbed);
             }
             State::Opening(result) => match result.recv_timeout(GRAB_TIMEOUT) {
@@ -143,6 +150,19 @@ impl<P: Publish, C: Clock> Life<P, C> {
         }
         self.remind();
         rest
+    }
+
+    /// So many pictures were overtaken altogether.
+    fn tell_overtaken(&mut self, overtaken: u64) {
+        (self.channel.counters.overtaken).store(overtaken, Ordering::Relaxed);
+        let report = &mut self.overtaken_report;
+        if let Some(count) = report.due(overtaken, self.clock.monotonic()) {
+            warn!(
+                count,
+                "pictures left out: they come faster than they are encoded; a lower --fps, a smaller \
+                 --size or, of a camera that has it, MJPEG would help"
+            );
+        }
     }
 
     fn take(&mut self, grabbed: Result<Option<Captured>, Error>) {
@@ -265,6 +285,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
         let gone = std::mem::replace(&mut self.state, State::Waiting { until });
         if let State::Open(source) = gone {
             self.damaged += source.damaged();
+            self.overtaken += source.overtaken();
         }
     }
 
@@ -418,6 +439,10 @@ mod tests {
 
         fn damaged(&self) -> u64 {
             1
+        }
+
+        fn overtaken(&self) -> u64 {
+            2
         }
 
         fn reconnects(&self) -> bool {
@@ -690,7 +715,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_added_up_over_all_openings() {
+    fn damage_and_overtaken_pictures_are_added_up_over_all_openings() {
         let tries = vec![
             Ok(pictures_and(1, Grab::Fail)),
             Ok(pictures_and(1, Grab::Fail)),
@@ -699,8 +724,9 @@ mod tests {
         let mut stage = stage(tries, PLAIN, 1);
         stage.until_tried(3);
         stage.steps(1);
-        let damaged = &stage.life.channel.counters.damaged;
-        assert_eq!(damaged.load(Ordering::Relaxed), 3);
+        let counters = &stage.life.channel.counters;
+        assert_eq!(counters.damaged.load(Ordering::Relaxed), 3);
+        assert_eq!(counters.overtaken.load(Ordering::Relaxed), 6);
     }
 
     #[test]

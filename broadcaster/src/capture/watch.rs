@@ -1,5 +1,5 @@
-//! When a source counts as gone, and how long to wait before it is opened again: plain arithmetic
-//! on times that are handed in.
+//! When a source counts as gone, how long to wait before it is opened again, and how often to speak
+//! of a trouble that lasts: plain arithmetic on times that are handed in.
 
 use std::time::Duration;
 
@@ -73,6 +73,32 @@ impl Watchdog {
         let known = &mut recent[..self.known];
         known.sort_unstable();
         (known[(self.known - 1) / 2] * INTERVALS).max(LEAST_PATIENCE)
+    }
+}
+
+/// Tells of what happens again and again, but not each time.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    told: u64,
+    told_at: Option<Monotonic>,
+}
+
+impl Report {
+    /// Between two lines in the log.
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Of so many together, those not told of yet, if it is time to tell.
+    pub(super) fn due(&mut self, total: u64, now: Monotonic) -> Option<u64> {
+        let is_time = self
+            .told_at
+            .is_none_or(|at| now.since(at) >= Self::INTERVAL);
+        let new = total.saturating_sub(self.told);
+        if new == 0 || !is_time {
+            return None;
+        }
+        self.told = total;
+        self.told_at = Some(now);
+        Some(new)
     }
 }
 
@@ -174,6 +200,18 @@ mod tests {
         dog.feed(clock.monotonic());
         clock.advance(3_000 * MS);
         assert!(!dog.is_starved(clock.monotonic()));
+    }
+
+    #[test]
+    fn what_happens_often_is_told_once_a_second() {
+        let mut report = Report::default();
+        let at = |ms: u32| Monotonic::default() + ms * MS;
+        assert_eq!(report.due(0, at(0)), None);
+        assert_eq!(report.due(1, at(10)), Some(1));
+        assert_eq!(report.due(5, at(1_009)), None);
+        assert_eq!(report.due(7, at(1_010)), Some(6));
+        assert_eq!(report.due(7, at(9_000)), None);
+        assert_eq!(report.due(8, at(9_001)), Some(1));
     }
 
     #[test]
