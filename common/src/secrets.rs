@@ -17,7 +17,9 @@ pub fn mask(text: &str) -> String {
         let (scheme, behind) = rest.split_at(begin + 3);
         masked += scheme;
         let end = behind.find(|char: char| matches!(char, '/' | '?' | '#') || char.is_whitespace());
-        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()));
+        // In a list the next address may follow at once.
+        let next = behind.find(",amqp").unwrap_or(behind.len());
+        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()).min(next));
         masked += &masked_user(authority);
         rest = behind;
     }
@@ -58,6 +60,10 @@ mod tests {
             (
                 "amqp://a:b@one:1/%2f,amqp://c:d@two",
                 "amqp://a:***@one:1/%2f,amqp://c:***@two",
+            ),
+            (
+                "amqp://a:b@one,amqp://c:d@two",
+                "amqp://a:***@one,amqp://c:***@two",
             ),
             ("amqp://a:b,c@one", "amqp://a:***@one"),
             ("pattern?bytes=9000", "pattern?bytes=9000"),
