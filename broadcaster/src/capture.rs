@@ -42,6 +42,17 @@ pub trait Source: Send {
         0
     }
 
+    /// Pictures so far that a newer one replaced before they were asked for.
+    fn overtaken(&self) -> u64 {
+        0
+    }
+
+    /// Least time between pictures that are wanted of it, if it may bring more than that: those too
+    /// many are left out before they are encoded.
+    fn spacing(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether it finds its way back by itself, and says by itself what is in its way. Then it is
     /// kept when no picture comes for long; any other source is dropped and opened anew.
     fn reconnects(&self) -> bool {
@@ -58,6 +69,14 @@ pub struct Captured {
     pub identity: Option<Identity>,
     /// The picture.
     pub picture: Picture,
+}
+
+impl Captured {
+    /// Whether it stands in for a picture that is missing elsewhere.
+    #[must_use]
+    pub const fn is_placeholder(&self) -> bool {
+        matches!(&self.picture, Picture::Framed(frame) if frame.head.is_placeholder())
+    }
 }
 
 /// A picture, still to be encoded or not.

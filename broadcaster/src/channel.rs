@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::ring::Ring;
@@ -48,8 +48,12 @@ pub struct Counters {
     pub frames: AtomicU64,
     /// Pictures that could not be used: damaged, or above 16 MiB.
     pub damaged: AtomicU64,
+    /// Pictures left out because they came faster than they could be encoded.
+    pub overtaken: AtomicU64,
     /// Viewers connected now.
     pub viewers: AtomicUsize,
+    /// How long its source may be silent, as far as its pictures have told; at first 0.
+    pub patience_ms: AtomicU64,
 }
 
 impl Channel {
@@ -107,11 +111,18 @@ impl Channel {
         (!frame.head.is_placeholder()).then(|| now.since(payload.published_at))
     }
 
-    /// Whether real frames flow: the newest is no older than three intervals, or two seconds.
+    /// How old the newest frame may be while frames flow: three intervals, as configured or as seen
+    /// by now, and at least two seconds.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let seen = Duration::from_millis(self.counters.patience_ms.load(Ordering::Relaxed));
+        (3 * self.interval).max(seen).max(READY_AGE)
+    }
+
+    /// Whether real frames flow: the newest is not too old.
     #[must_use]
     pub fn is_ready(&self, now: Monotonic) -> bool {
-        let limit = (3 * self.interval).max(READY_AGE);
-        self.freshness(now).is_some_and(|age| age <= limit)
+        (self.freshness(now)).is_some_and(|age| age <= self.patience())
     }
 
     /// Frames a second over the last second, or between the last two payloads if they are farther
@@ -286,6 +297,10 @@ pub(crate) mod tests {
         assert!(!channel.is_ready(after(3)));
         channel.interval = Duration::from_secs(10);
         assert!(channel.is_ready(after(30)));
+        channel.interval = Duration::from_millis(33);
+        channel.counters.patience_ms.store(5_000, Ordering::Relaxed);
+        assert!(channel.is_ready(after(5)));
+        assert!(!channel.is_ready(after(6)));
         publisher.publish(payload(1, Flags::KEY.with(Flags::PLACEHOLDER)));
         assert!(!channel.is_ready(after(0)));
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use common::secrets;
 use receiver::broker::{AddressError, Addresses};
 
 use crate::args::keys::{self, Typed};
@@ -241,7 +242,7 @@ fn arguments(said: &Settings) -> Result<Args, Error> {
 
 /// The error with the place where its value was said. For the command line the flag says enough.
 fn placed(error: Error, said: &Settings) -> Error {
-    let text = print::mask(&error.to_string());
+    let text = secrets::mask(&error.to_string());
     let key = keys::keys().into_iter().find_map(|key| {
         let rest = text.strip_prefix(&key.flag)?.strip_prefix(' ')?;
         Some((rest, said.get(&key.id)?, key.name))
@@ -342,8 +343,9 @@ mod tests {
         for (line, part) in [
             ("--size 640", "--size 640: WIDTHxHEIGHT"),
             ("--size 0x480", "each from 1 to 16384"),
-            ("--fps 0", "--fps 0: above 0"),
-            ("--fps NaN", "--fps NaN: above 0"),
+            ("--fps 0", "--fps 0: from 0.00001 to"),
+            ("--fps 1e-300", "0001: from 0.00001 to 1000"),
+            ("--fps NaN", "--fps NaN: from 0.00001 to"),
             ("--quality 101", "--quality 101: from 1 to 100"),
             ("--workers 0", "--workers 0: from 1 to 256"),
             ("--memory-budget lots", "a size such as 256MB"),
@@ -453,7 +455,10 @@ mod tests {
     #[test]
     fn a_wrong_value_in_the_file_is_told_with_its_place() {
         for (text, complaint) in [
-            ("[[channel]]\nfps = 0", "f.toml:2:7: fps = 0: above 0"),
+            (
+                "[[channel]]\nfps = 0",
+                "f.toml:2:7: fps = 0: from 0.00001 to",
+            ),
             (
                 "[[channel]]\nsize = 'big'",
                 "f.toml:2:8: size = big: WIDTHxHEIGHT",
@@ -478,12 +483,27 @@ mod tests {
                 "[[channel]]\nsource = '/nowhere/a.jpg'",
                 "f.toml:2:10: source = /nowhere/a.jpg: no such file",
             ),
+            (
+                "[[channel]]\nsource = 'tcp://me:secret@cam'",
+                "f.toml:2:10: source = \"tcp://me:***@cam\" names no port",
+            ),
+            (
+                "[[channel]]\nsource = 'http://me:sec/ret@cam/'",
+                "f.toml:2:10: source = \"http://me:***@cam/\" is not a URL",
+            ),
+            (
+                "[[channel]]\n\n  source = 'amqp://rabbit:0?channel=lab'",
+                "f.toml:3:12: source = amqp://",
+            ),
         ] {
             let error = beside(text, "").unwrap_err().to_string();
             assert!(error.starts_with(complaint), "{text}: {error}");
         }
         let error = beside("[[channel]]\nfps = 5", "--fps 0").unwrap_err();
-        assert!(error.to_string().starts_with("--fps 0: above 0"), "{error}");
+        assert!(
+            error.to_string().starts_with("--fps 0: from 0.00001 to"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -495,7 +515,9 @@ mod tests {
         let typed = Settings::from([("fps".to_owned(), setting)]);
         let error = Config::join(typed.clone(), File::default()).unwrap_err();
         assert!(
-            error.to_string().starts_with("FRAMECAST_FPS=0: above 0"),
+            error
+                .to_string()
+                .starts_with("FRAMECAST_FPS=0: from 0.00001 to"),
             "{error}"
         );
         let two = File::parse(Path::new("f.toml"), TWO).unwrap();

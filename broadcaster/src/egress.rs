@@ -11,7 +11,6 @@
 pub mod accept;
 pub mod admission;
 pub mod ages;
-pub mod beat;
 pub mod drop_in;
 pub mod framing;
 pub mod guest;

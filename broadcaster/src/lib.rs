@@ -4,6 +4,7 @@
 //! [`capture`] → [`encode`] → [`fanout`] → ring → [`egress`].
 
 pub mod args;
+pub mod beat;
 pub mod capture;
 pub mod channel;
 pub mod config;

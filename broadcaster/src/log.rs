@@ -1,6 +1,7 @@
-//! What the program says on stderr: log lines, and the one line before it fails.
+//! What the program says: on stdout what it was asked for, on stderr log lines and the one line
+//! before it fails.
 
-use std::io::{IsTerminal as _, Write as _, stderr};
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
 use broadcaster::Error;
 use broadcaster::args::LogFormat;
@@ -41,4 +42,9 @@ pub(crate) fn init(config: &Config) -> Result<(), config::Error> {
 pub(crate) fn complain(error: &Error) {
     // Nobody is left to tell if this fails.
     let _ = writeln!(stderr(), "broadcaster: {error}");
+}
+
+/// Says what was asked for. A closed stdout is no reason not to broadcast.
+pub(crate) fn say(text: &str) {
+    let _ = stdout().write_all(text.as_bytes());
 }

@@ -6,8 +6,10 @@ use common::Shutdown;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Triggers `shutdown` on the first signal.
-pub(crate) fn end_on(shutdown: Shutdown) -> io::Result<()> {
+/// What the first signal triggers.
+pub(crate) fn shutdown() -> io::Result<Shutdown> {
+    let shutdown = Shutdown::default();
+    let ending = shutdown.clone();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let guard = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -21,12 +23,12 @@ pub(crate) fn end_on(shutdown: Shutdown) -> io::Result<()> {
     };
     let wait = move || {
         runtime.block_on(next());
-        shutdown.trigger();
+        ending.trigger();
         let second = runtime.block_on(next());
         process::exit(128 + second.as_raw_value());
     };
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(wait)?;
-    Ok(())
+    Ok(shutdown)
 }

@@ -78,6 +78,16 @@ impl std::ops::Add<Duration> for Monotonic {
     }
 }
 
+impl std::ops::Sub<Duration> for Monotonic {
+    type Output = Self;
+
+    /// This much earlier; the clock's origin at the earliest.
+    fn sub(self, by: Duration) -> Self {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+}
+
 /// A raw picture: 8-bit RGB, rows from top to bottom without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {

@@ -15,6 +15,7 @@ pub mod jpeg;
 pub mod ring;
 #[cfg(target_os = "linux")]
 pub mod sampler;
+pub mod secrets;
 pub mod shutdown;
 pub mod subscribe;
 pub mod synchrony;

@@ -15,8 +15,9 @@ use std::time::Duration;
 use common::{Budget, Clock, Frame, Identity, Monotonic, Shutdown};
 use tracing::{debug, error, info, warn};
 
+use super::pace::Thinner;
 use super::placeholder::{self, Before};
-use super::watch::{Backoff, Watchdog};
+use super::watch::{Backoff, Report, Watchdog};
 use super::{Captured, Error, Feed, Opened, Opener, Source};
 use crate::channel::Channel;
 use crate::encode::Encoder;
@@ -43,6 +44,8 @@ pub(super) struct Life<P, C> {
     size: (u16, u16),
     state: State,
     watchdog: Watchdog,
+    /// For a source that is open and may be faster than was asked for.
+    thinner: Option<Thinner>,
     backoff: Backoff,
     /// Set from the moment the source is gone until pictures flow again.
     outage: Option<Outage>,
@@ -53,6 +56,9 @@ pub(super) struct Life<P, C> {
     next_seq: u64,
     /// Pictures that could not be used, but for those of the source that is open.
     damaged: u64,
+    /// Pictures that were overtaken, but for those of the source that is open.
+    overtaken: u64,
+    overtaken_report: Report,
 }
 
 enum State {
@@ -86,12 +92,15 @@ impl<P: Publish, C: Clock> Life<P, C> {
             size: feed.size,
             state: State::Waiting { until: now },
             watchdog: Watchdog::new(Duration::ZERO, now),
+            thinner: None,
             backoff: Backoff::default(),
             outage: None,
             last: None,
             flowing_since: None,
             next_seq: 0,
             damaged: 0,
+            overtaken: 0,
+            overtaken_report: Report::default(),
         };
         match feed.first {
             Ok(opened) => {
@@ -121,7 +130,9 @@ impl<P: Publish, C: Clock> Life<P, C> {
             State::Open(source) => {
                 let grabbed = source.grab(GRAB_TIMEOUT);
                 let damaged = self.damaged + source.damaged();
+                let overtaken = self.overtaken + source.overtaken();
                 (self.channel.counters.damaged).store(damaged, Ordering::Relaxed);
+                self.tell_overtaken(overtaken);
                 self.take(grabbed);
             }
             State::Opening(result) => match result.recv_timeout(GRAB_TIMEOUT) {
@@ -141,9 +152,32 @@ impl<P: Publish, C: Clock> Life<P, C> {
         rest
     }
 
+    /// So many pictures were overtaken altogether.
+    fn tell_overtaken(&mut self, overtaken: u64) {
+        (self.channel.counters.overtaken).store(overtaken, Ordering::Relaxed);
+        let report = &mut self.overtaken_report;
+        if let Some(count) = report.due(overtaken, self.clock.monotonic()) {
+            warn!(
+                count,
+                "pictures left out: they come faster than they are encoded; a lower --fps, a smaller \
+                 --size or, of a camera that has it, MJPEG would help"
+            );
+        }
+    }
+
     fn take(&mut self, grabbed: Result<Option<Captured>, Error>) {
         match grabbed {
-            Ok(Some(captured)) => self.pass_on(captured),
+            Ok(Some(captured)) => {
+                let is_real = !captured.is_placeholder();
+                if self.is_wanted(&captured) {
+                    self.pass_on(captured);
+                }
+                // Reminders of an outage say nothing about how often pictures come.
+                if is_real {
+                    self.watchdog.feed(self.clock.monotonic());
+                    self.tell_patience();
+                }
+            }
             Ok(None) => {
                 if self.watchdog.is_starved(self.clock.monotonic()) {
                     self.starve();
@@ -151,6 +185,21 @@ impl<P: Publish, C: Clock> Life<P, C> {
             }
             Err(error) => self.lose(&error.to_string()),
         }
+    }
+
+    /// How long the source may be silent is for others to know too.
+    fn tell_patience(&self) {
+        let patience = self.watchdog.patience().as_millis();
+        let patience = u64::try_from(patience).unwrap_or(u64::MAX);
+        (self.channel.counters.patience_ms).store(patience, Ordering::Relaxed);
+    }
+
+    /// Whether a picture is one of those that were asked for. One that is not gets no number, so
+    /// that nobody misses it.
+    fn is_wanted(&mut self, captured: &Captured) -> bool {
+        let age = self.clock.wall().since(captured.captured_at);
+        let taken_at = self.clock.monotonic() - age;
+        (self.thinner.as_mut()).is_none_or(|thinner| thinner.keeps(taken_at))
     }
 
     /// Encodes, numbers and publishes a picture.
@@ -181,7 +230,6 @@ impl<P: Publish, C: Clock> Life<P, C> {
                 self.damaged += 1;
             }
         }
-        self.watchdog.feed(self.clock.monotonic());
     }
 
     /// Whoever is relayed has lost its source: viewers here get the very placeholder.
@@ -237,6 +285,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
         let gone = std::mem::replace(&mut self.state, State::Waiting { until });
         if let State::Open(source) = gone {
             self.damaged += source.damaged();
+            self.overtaken += source.overtaken();
         }
     }
 
@@ -306,6 +355,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
         } else {
             watchdog
         };
+        self.thinner = opened.source.spacing().map(Thinner::new);
         self.state = State::Open(opened.source);
     }
 
@@ -345,11 +395,27 @@ mod tests {
         Fail,
     }
 
+    /// What a source is like.
+    #[derive(Clone, Copy)]
+    struct Kind {
+        reconnects: bool,
+        spacing: Option<Duration>,
+    }
+
+    const PLAIN: Kind = Kind {
+        reconnects: false,
+        spacing: None,
+    };
+    const RECONNECTING: Kind = Kind {
+        reconnects: true,
+        ..PLAIN
+    };
+
     /// Does what the script says and moves the clock; then it brings nothing more.
     struct Scripted {
         script: VecDeque<Grab>,
         clock: ManualClock,
-        reconnects: bool,
+        kind: Kind,
     }
 
     impl Source for Scripted {
@@ -375,8 +441,16 @@ mod tests {
             1
         }
 
+        fn overtaken(&self) -> u64 {
+            2
+        }
+
         fn reconnects(&self) -> bool {
-            self.reconnects
+            self.kind.reconnects
+        }
+
+        fn spacing(&self) -> Option<Duration> {
+            self.kind.spacing
         }
     }
 
@@ -429,7 +503,7 @@ mod tests {
     type Try = Result<Vec<Grab>, ()>;
 
     /// A life whose source does at each opening what the next of `tries` says, then never opens.
-    fn stage(tries: Vec<Try>, reconnects: bool, per_payload: usize) -> Stage {
+    fn stage(tries: Vec<Try>, kind: Kind, per_payload: usize) -> Stage {
         let clock = ManualClock::default();
         clock.advance(Duration::from_secs(1_000));
         let count = Arc::new(AtomicU64::new(0));
@@ -442,7 +516,7 @@ mod tests {
                 source: Box::new(Scripted {
                     script: script.into(),
                     clock: source_clock.clone(),
-                    reconnects,
+                    kind,
                 }),
                 description: "scripted".to_owned(),
                 interval: 33 * MS,
@@ -512,7 +586,7 @@ mod tests {
 
     #[test]
     fn a_failed_source_is_replaced_at_once_by_a_placeholder_of_the_last_frame() {
-        let mut stage = stage(vec![Ok(pictures_and(3, Grab::Fail))], false, 1);
+        let mut stage = stage(vec![Ok(pictures_and(3, Grab::Fail))], PLAIN, 1);
         stage.steps(4);
         assert_eq!(stage.published.seqs(), [0, 1, 2, -2]);
         assert_eq!(stage.frames(), 3);
@@ -523,7 +597,7 @@ mod tests {
 
     #[test]
     fn the_placeholder_comes_every_second_and_is_not_counted() {
-        let mut stage = stage(vec![Ok(pictures_and(1, Grab::Fail))], false, 1);
+        let mut stage = stage(vec![Ok(pictures_and(1, Grab::Fail))], PLAIN, 1);
         stage.steps(2);
         let begun = stage.clock.monotonic();
         while stage.clock.monotonic().since(begun) < 10 * REMINDER {
@@ -537,7 +611,7 @@ mod tests {
     #[test]
     fn numbering_goes_on_when_pictures_flow_again() {
         let tries = vec![Ok(pictures_and(2, Grab::Fail)), Err(()), Ok(pictures(3))];
-        let mut stage = stage(tries, false, 1);
+        let mut stage = stage(tries, PLAIN, 1);
         stage.until_tried(3);
         stage.steps(3);
         let seqs = stage.published.seqs();
@@ -550,7 +624,7 @@ mod tests {
 
     #[test]
     fn silence_means_gone() {
-        let mut stage = stage(vec![Ok(pictures(5))], false, 1);
+        let mut stage = stage(vec![Ok(pictures(5))], PLAIN, 1);
         stage.steps(5 + 7);
         assert_eq!(stage.published.placeholders(), 0);
         stage.steps(1);
@@ -562,7 +636,7 @@ mod tests {
     fn a_source_that_reconnects_is_kept_through_silence() {
         let mut script = pictures_and(2, Grab::Nothing(5_000 * MS));
         script.extend(pictures(1));
-        let mut stage = stage(vec![Ok(script)], true, 1);
+        let mut stage = stage(vec![Ok(script)], RECONNECTING, 1);
         stage.steps(3);
         assert_eq!(stage.published.seqs(), [0, 1, -1]);
         stage.steps(1);
@@ -572,7 +646,7 @@ mod tests {
 
     #[test]
     fn a_source_that_is_not_there_yet_begins_with_grey() {
-        let mut stage = stage(vec![Err(()), Ok(pictures(1))], false, 1);
+        let mut stage = stage(vec![Err(()), Ok(pictures(1))], PLAIN, 1);
         {
             let payloads = stage.published.0.lock().unwrap();
             let head = payloads[0].frames[0].head;
@@ -591,7 +665,7 @@ mod tests {
 
     #[test]
     fn tries_come_ever_more_slowly() {
-        let mut stage = stage(vec![Ok(pictures_and(1, Grab::Fail))], false, 1);
+        let mut stage = stage(vec![Ok(pictures_and(1, Grab::Fail))], PLAIN, 1);
         stage.steps(2);
         let mut before = stage.clock.monotonic();
         let mut waits = Vec::new();
@@ -613,7 +687,7 @@ mod tests {
             Ok(pictures_and(1, Grab::Fail)),
             Ok(pictures_and(steady, Grab::Fail)),
         ];
-        let mut stage = stage(tries, false, 1);
+        let mut stage = stage(tries, PLAIN, 1);
         let mut waits = Vec::new();
         for tried in 2..6 {
             while matches!(stage.life.state, State::Open(_)) {
@@ -629,7 +703,7 @@ mod tests {
 
     #[test]
     fn payloads_of_several_frames_do_not_delay_the_placeholder() {
-        let mut stage = stage(vec![Ok(pictures_and(3, Grab::Fail))], false, 5);
+        let mut stage = stage(vec![Ok(pictures_and(3, Grab::Fail))], PLAIN, 5);
         stage.steps(4);
         let payloads = stage.published.0.lock().unwrap();
         let shapes: Vec<_> = payloads
@@ -641,22 +715,23 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_added_up_over_all_openings() {
+    fn damage_and_overtaken_pictures_are_added_up_over_all_openings() {
         let tries = vec![
             Ok(pictures_and(1, Grab::Fail)),
             Ok(pictures_and(1, Grab::Fail)),
             Ok(pictures(1)),
         ];
-        let mut stage = stage(tries, false, 1);
+        let mut stage = stage(tries, PLAIN, 1);
         stage.until_tried(3);
         stage.steps(1);
-        let damaged = &stage.life.channel.counters.damaged;
-        assert_eq!(damaged.load(Ordering::Relaxed), 3);
+        let counters = &stage.life.channel.counters;
+        assert_eq!(counters.damaged.load(Ordering::Relaxed), 3);
+        assert_eq!(counters.overtaken.load(Ordering::Relaxed), 6);
     }
 
     #[test]
     fn a_placeholder_that_is_relayed_is_passed_on_and_not_counted() {
-        let mut stage = stage(vec![Ok(pictures(2))], true, 1);
+        let mut stage = stage(vec![Ok(pictures(2))], RECONNECTING, 1);
         stage.steps(1);
         let mut relayed = stage.life.last.clone().unwrap();
         relayed.head.flags = relayed.head.flags.with(common::Flags::PLACEHOLDER);
@@ -666,5 +741,67 @@ mod tests {
         assert_eq!(stage.frames(), 1);
         stage.steps(1);
         assert_eq!(stage.published.seqs(), [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_source_that_is_too_fast_is_thinned_without_gaps_and_does_not_seem_silent() {
+        let thinned = Kind {
+            spacing: Some(2_000 * MS),
+            ..PLAIN
+        };
+        let script = (0..200).flat_map(|_| [Grab::Picture, Grab::Nothing(MS)]);
+        let mut stage = stage(vec![Ok(script.collect())], thinned, 1);
+        stage.steps(400);
+        assert_eq!(stage.published.seqs(), [0, 1, 2, 3]);
+        assert_eq!(stage.frames(), 4);
+        let payloads = stage.published.0.lock().unwrap();
+        let taken: Vec<_> = (payloads.iter())
+            .map(|payload| payload.frames[0].head.captured_at)
+            .collect();
+        for pair in taken.windows(2) {
+            let apart = pair[1].since(pair[0]);
+            assert!(apart.abs_diff(2_000 * MS) < 33 * MS, "{apart:?}");
+        }
+    }
+
+    #[test]
+    fn a_slow_source_is_ready_between_its_pictures_once_its_pace_is_known() {
+        let mut script = Vec::new();
+        for _ in 0..5 {
+            script.push(Grab::Picture);
+            script.extend((0..5).map(|_| Grab::Nothing(1_000 * MS)));
+        }
+        let mut stage = stage(vec![Ok(script)], RECONNECTING, 1);
+        stage.life.watchdog = Watchdog::new(1_000 * MS, stage.clock.monotonic());
+        let mut known = 0;
+        for _ in 0..30 {
+            stage.steps(1);
+            known += usize::from(stage.life.channel.patience() > 15_000 * MS);
+        }
+        // From the third picture on, and none was shown as missing since.
+        assert_eq!(known, 18);
+        assert_eq!(stage.published.placeholders(), 4);
+        assert_eq!(
+            stage.published.seqs()[stage.published.seqs().len() - 3..],
+            [2, 3, 4]
+        );
+    }
+
+    #[test]
+    fn reminders_of_an_outage_are_not_taken_for_the_pace_of_a_source() {
+        let mut stage = stage(vec![Ok(pictures(3))], RECONNECTING, 1);
+        stage.steps(3);
+        let mut relayed = stage.life.last.clone().unwrap();
+        relayed.head.flags = relayed.head.flags.with(common::Flags::PLACEHOLDER);
+        for _ in 0..9 {
+            stage.clock.advance(1_000 * MS);
+            stage.life.take(Ok(Some(Captured {
+                captured_at: relayed.head.captured_at,
+                identity: None,
+                picture: Picture::Framed(relayed.clone()),
+            })));
+        }
+        assert_eq!(stage.published.placeholders(), 9);
+        assert_eq!(stage.life.watchdog.patience(), 700 * MS);
     }
 }

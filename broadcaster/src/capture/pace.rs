@@ -1,8 +1,11 @@
-//! Keeps sources that could run at any speed to their frame rate.
+//! Keeps sources to their frame rate: those that could run at any speed wait, those that are faster
+//! than was asked for are thinned.
 
 use std::time::Duration;
 
 use common::{Clock, Monotonic, SystemClock};
+
+use crate::beat::{Beat, Place};
 
 /// A beat that does not drift: moments are counted from the first one, not from the last.
 #[derive(Debug)]
@@ -47,6 +50,38 @@ impl Pace {
     }
 }
 
+/// Leaves out pictures of a source that is faster than was asked for.
+#[derive(Debug)]
+pub(super) struct Thinner {
+    beat: Beat,
+    seen: u64,
+}
+
+impl Thinner {
+    /// Keeps one picture each `interval`, beginning with the first.
+    pub(super) const fn new(interval: Duration) -> Self {
+        Self {
+            beat: Beat::new(interval),
+            seen: 0,
+        }
+    }
+
+    /// Whether the picture taken at this moment is kept. To be asked about each picture once, in
+    /// their order.
+    pub(super) fn keeps(&mut self, at: Monotonic) -> bool {
+        let place = Place {
+            index: self.seen,
+            at,
+        };
+        self.seen += 1;
+        let is_turn = self.beat.is_turn(place);
+        if is_turn {
+            self.beat.take(place);
+        }
+        is_turn
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +102,13 @@ mod tests {
         assert_eq!(pace.left(at(1150)), 50 * MS);
         pace.beat(at(1450));
         assert_eq!(pace.left(at(1450)), 100 * MS);
+    }
+
+    #[test]
+    fn a_source_three_times_too_fast_is_thinned_to_every_third_picture() {
+        let mut thinner = Thinner::new(100 * MS);
+        let kept = (0..10).map(|number| thinner.keeps(at(1000 + 33 * number)));
+        let kept: Vec<_> = kept.map(u8::from).collect();
+        assert_eq!(kept, [1, 0, 0, 1, 0, 0, 1, 0, 0, 1]);
     }
 }

@@ -1,5 +1,5 @@
-//! When a source counts as gone, and how long to wait before it is opened again: plain arithmetic
-//! on times that are handed in.
+//! When a source counts as gone, how long to wait before it is opened again, and how often to speak
+//! of a trouble that lasts: plain arithmetic on times that are handed in.
 
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ const REMEMBERED: usize = 5;
 /// Tells silence from slowness.
 #[derive(Debug)]
 pub(super) struct Watchdog {
+    /// The newest intervals, at first only the one that was promised.
     recent: [Duration; REMEMBERED],
+    known: usize,
     next: usize,
     /// Least wait for the first picture.
     start: Duration,
@@ -32,7 +34,8 @@ impl Watchdog {
     pub(super) const fn new(interval: Duration, now: Monotonic) -> Self {
         Self {
             recent: [interval; REMEMBERED],
-            next: 0,
+            known: 1,
+            next: 1,
             start: START_PATIENCE,
             opened: now,
             fed: None,
@@ -51,6 +54,7 @@ impl Watchdog {
         if let Some(before) = self.fed.replace(now) {
             self.recent[self.next] = now.since(before);
             self.next = (self.next + 1) % REMEMBERED;
+            self.known = (self.known + 1).min(REMEMBERED);
         }
     }
 
@@ -65,9 +69,36 @@ impl Watchdog {
 
     /// The longest silence that is none.
     pub(super) fn patience(&self) -> Duration {
-        let mut sorted = self.recent;
-        sorted.sort_unstable();
-        (sorted[REMEMBERED / 2] * INTERVALS).max(LEAST_PATIENCE)
+        let mut recent = self.recent;
+        let known = &mut recent[..self.known];
+        known.sort_unstable();
+        (known[(self.known - 1) / 2] * INTERVALS).max(LEAST_PATIENCE)
+    }
+}
+
+/// Tells of what happens again and again, but not each time.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    told: u64,
+    told_at: Option<Monotonic>,
+}
+
+impl Report {
+    /// Between two lines in the log.
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Of so many together, those not told of yet, if it is time to tell.
+    pub(super) fn due(&mut self, total: u64, now: Monotonic) -> Option<u64> {
+        let is_time = self
+            .told_at
+            .is_none_or(|at| now.since(at) >= Self::INTERVAL);
+        let new = total.saturating_sub(self.told);
+        if new == 0 || !is_time {
+            return None;
+        }
+        self.told = total;
+        self.told_at = Some(now);
+        Some(new)
     }
 }
 
@@ -139,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn two_intervals_tell_that_a_source_is_slower_than_was_promised_and_one_does_not() {
+        let clock = ManualClock::default();
+        let mut dog = Watchdog::new(1_000 * MS, clock.monotonic());
+        feed(&mut dog, &clock, 2, 5_000 * MS);
+        assert_eq!(dog.patience(), 3_000 * MS);
+        feed(&mut dog, &clock, 1, 5_000 * MS);
+        assert_eq!(dog.patience(), 15_000 * MS);
+    }
+
+    #[test]
     fn the_first_picture_may_take_longer() {
         let clock = ManualClock::default();
         let dog = Watchdog::new(33 * MS, clock.monotonic());
@@ -159,6 +200,18 @@ mod tests {
         dog.feed(clock.monotonic());
         clock.advance(3_000 * MS);
         assert!(!dog.is_starved(clock.monotonic()));
+    }
+
+    #[test]
+    fn what_happens_often_is_told_once_a_second() {
+        let mut report = Report::default();
+        let at = |ms: u32| Monotonic::default() + ms * MS;
+        assert_eq!(report.due(0, at(0)), None);
+        assert_eq!(report.due(1, at(10)), Some(1));
+        assert_eq!(report.due(5, at(1_009)), None);
+        assert_eq!(report.due(7, at(1_010)), Some(6));
+        assert_eq!(report.due(7, at(9_000)), None);
+        assert_eq!(report.due(8, at(9_001)), Some(1));
     }
 
     #[test]

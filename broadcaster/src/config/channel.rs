@@ -13,6 +13,8 @@ use crate::capture::webcam::Wish;
 /// Widest and highest picture.
 const MAX_SIDE: u16 = 16_384;
 const MAX_FPS: f64 = 1_000.0;
+/// A picture a day is slower still; intervals are added up and must not overflow.
+const MIN_FPS: f64 = 0.000_01;
 const MAX_RING: usize = 1 << 16;
 /// AMQP's own limit of a name, less what is put behind it for queues.
 const MAX_EXCHANGE: usize = 200;
@@ -51,8 +53,9 @@ impl ChannelConfig {
             return Err(wrong("--channel", name, right));
         }
         let fps = args.fps;
-        if !(fps > 0.0 && fps <= MAX_FPS) {
-            return Err(wrong("--fps", fps, format!("above 0, at most {MAX_FPS}")));
+        if !(MIN_FPS..=MAX_FPS).contains(&fps) {
+            let right = format!("from {MIN_FPS} to {MAX_FPS}");
+            return Err(wrong("--fps", fps, right));
         }
         let quality = args.quality;
         within("--quality", quality.into(), 1, 100)?;

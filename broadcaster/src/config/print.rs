@@ -6,13 +6,14 @@
 use std::fmt::Write as _;
 use std::path;
 
+use common::secrets::mask;
+
 use super::origin::Setting;
 use super::{Config, DriverConfig, SourceConfig};
 use crate::args::keys::{self, Key, Kind, Scope};
 
 /// Comments begin at this column.
 const COMMENT_COLUMN: usize = 40;
-const MASK: &str = "***";
 
 /// All keys with what holds for them, as a configuration file.
 #[must_use]
@@ -109,31 +110,6 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// The text with the password of every address in it masked: what stands between the first `:` and
-/// the last `@` before the path.
-#[must_use]
-pub fn mask(text: &str) -> String {
-    let mut masked = String::new();
-    let mut rest = text;
-    while let Some(begin) = rest.find("://") {
-        let (scheme, behind) = rest.split_at(begin + 3);
-        masked += scheme;
-        let end = behind.find(|char: char| matches!(char, '/' | '?' | '#') || char.is_whitespace());
-        // In a list the next address may follow at once.
-        let next = behind.find(",amqp").unwrap_or(behind.len());
-        let (authority, behind) = behind.split_at(end.unwrap_or(behind.len()).min(next));
-        masked += &match authority.rsplit_once('@') {
-            Some((user, host)) => match user.split_once(':') {
-                Some((name, _)) => format!("{name}:{MASK}@{host}"),
-                None => authority.to_owned(),
-            },
-            None => authority.to_owned(),
-        };
-        rest = behind;
-    }
-    masked + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,24 +150,5 @@ mod tests {
             line,
             "source = \"http://me:***@cam/\"            # --source, password masked"
         );
-    }
-
-    #[test]
-    fn passwords_are_masked_and_nothing_else() {
-        for (text, masked) in [
-            ("http://cam/video?a=b:c@d", "http://cam/video?a=b:c@d"),
-            ("http://me@cam/", "http://me@cam/"),
-            ("http://me:secret@cam:80/", "http://me:***@cam:80/"),
-            ("http://me:se@cr:et@cam", "http://me:***@cam"),
-            ("tcp://[::1]:7400/main", "tcp://[::1]:7400/main"),
-            (
-                "amqp://a:b@one:1/%2f,amqp://c:d@two",
-                "amqp://a:***@one:1/%2f,amqp://c:***@two",
-            ),
-            ("amqp://a:b,c@one", "amqp://a:***@one"),
-            ("pattern?bytes=9000", "pattern?bytes=9000"),
-        ] {
-            assert_eq!(mask(text), masked);
-        }
     }
 }

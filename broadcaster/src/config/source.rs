@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::Frame;
+use common::{Frame, secrets};
 
 use super::{Error, wrong};
 use crate::capture::relay::Upstream;
@@ -48,7 +48,7 @@ impl SourceConfig {
                 ))
             }
             _ if Path::new(text).exists() => Ok(Self::File(text.into())),
-            _ => Err(Error::NoSuchSource(text.to_owned())),
+            _ => Err(Error::NoSuchSource(secrets::mask_refused(text))),
         }
     }
 }

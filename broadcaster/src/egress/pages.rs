@@ -237,10 +237,11 @@ fn facts(channel: &Channel) -> String {
     let age = channel.freshness(SystemClock.monotonic());
     let age = age.map_or_else(|| "none".to_owned(), |age| age.as_millis().to_string());
     format!(
-        "channel {}\nframes {}\ndamaged {}\nnewest_frame_age_ms {age}\nviewers {}\n",
+        "channel {}\nframes {}\ndamaged {}\novertaken {}\nnewest_frame_age_ms {age}\nviewers {}\n",
         channel.name,
         counters.frames.load(Ordering::Relaxed),
         counters.damaged.load(Ordering::Relaxed),
+        counters.overtaken.load(Ordering::Relaxed),
         counters.viewers.load(Ordering::Relaxed),
     )
 }

@@ -19,7 +19,7 @@ use turbojpeg::PixelFormat;
 use super::stage::{Running, Stage};
 
 /// How long a client may run: a little longer than `chromium.py`, which tidies up by itself.
-const RUN_LIMIT: Duration = Duration::from_secs(40);
+pub(crate) const RUN_LIMIT: Duration = Duration::from_secs(40);
 const STREAM: &str = "/live/main.mjpeg?max_age=10s";
 const STILL: &str = "/live/main.jpg";
 /// Frames that each decoder is asked for.

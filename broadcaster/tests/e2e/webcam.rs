@@ -2,10 +2,11 @@
 //! answers for a device node.
 #![cfg(target_os = "linux")]
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::Head;
 use common::wire::tcp::Message;
@@ -100,7 +101,7 @@ fn get(addr: SocketAddr, path: &str) -> String {
 fn a_camera_that_is_pulled_out_leaves_its_viewers_a_placeholder() {
     let fake = Fake::build();
     fake.plug();
-    let mut command = fake.broadcaster("");
+    let mut command = fake.broadcaster("--history 60s");
     command.env("FAKECAM_UNPLUG_AFTER", FRAMES.to_string());
     let (_program, lines, http, mut native) = watched(&mut command);
     assert!(lines[0].contains("MJPEG 640x360 at 50 fps"), "{}", lines[0]);
@@ -125,9 +126,23 @@ fn a_camera_that_is_pulled_out_leaves_its_viewers_a_placeholder() {
         (FRAMES as u64 / 2..=FRAMES as u64).contains(&shown),
         "{shown}"
     );
-    let still = get(http, "/live/main.jpg");
-    assert!(still.contains("x-placeholder: 1\r\n"), "{}", &still[..300]);
+    for path in ["/live/main.jpg", "/snapshot", "/?action=snapshot"] {
+        let still = get(http, path);
+        let head = still.split("\r\n\r\n").next().unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
+        assert!(head.contains("\r\nx-placeholder: 1"), "{path}: {head}");
+        let is_marked = head.contains("\r\nx-ustreamer-online: false");
+        assert_eq!(is_marked, path != "/live/main.jpg", "{path}: {head}");
+    }
     assert!(get(http, "/readyz").starts_with("HTTP/1.1 503 "));
+    // There is a history, and what is fresh may come: but not now, which is said at once.
+    for query in ["fresh=1", "at=-10ms", "at=-60s"] {
+        let begun = Instant::now();
+        let answer = get(http, &format!("/live/main.jpg?{query}"));
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{query}: {answer}");
+        assert!(answer.contains("placeholder"), "{query}: {answer}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{query}");
+    }
 
     // The viewer stays, and is told every second.
     for _ in 0..2 {
@@ -135,6 +150,45 @@ fn a_camera_that_is_pulled_out_leaves_its_viewers_a_placeholder() {
         assert!(again.is_placeholder());
         assert_eq!(again.identity, last.identity);
     }
+}
+
+#[test]
+fn a_camera_whose_pictures_have_another_size_than_was_set_is_shown_with_one_warning() {
+    let fake = Fake::build();
+    fake.plug();
+    let mut command = fake.broadcaster("");
+    command.env("FAKECAM_H", "352");
+    let (mut program, lines, _, mut native) = watched(&mut command);
+    assert!(lines[0].contains("MJPEG 640x352"), "{}", lines[0]);
+    for seq in 0..FRAMES {
+        let head = heads(&mut native)[0];
+        assert_eq!((head.width, head.height), (640, 360));
+        assert!(!head.is_placeholder());
+        assert!(head.identity.seq >= seq as u64);
+    }
+    signal(&program, "-INT");
+    let mut log = String::new();
+    let mut stderr = program.0.stderr.take().unwrap();
+    stderr.read_to_string(&mut log).unwrap();
+    let warnings = log.matches("its pictures measure 640x360, though 640x352 was set");
+    assert_eq!(warnings.count(), 1, "{log}");
+}
+
+#[test]
+fn a_camera_that_has_only_faster_rates_is_thinned_without_gaps() {
+    let fake = Fake::build();
+    fake.plug();
+    let (_program, lines, _, mut native) = watched(&mut fake.broadcaster("--fps 10"));
+    let description = "MJPEG 640x360 at 50 fps, thinned to 10";
+    assert!(lines[0].ends_with(description), "{}", lines[0]);
+    let heads: Vec<_> = (0..20).map(|_| heads(&mut native)[0]).collect();
+    let is_next = |pair: &[Head]| pair[1].identity.seq == pair[0].identity.seq + 1;
+    assert!(heads.windows(2).all(is_next));
+    let span = heads[19].captured_at.since(heads[0].captured_at);
+    // The first and the last may each be off by less than half the camera's own time.
+    let exact = Duration::from_millis(1900);
+    assert!(span + Duration::from_millis(20) > exact, "{span:?}");
+    assert!(span < 2 * exact, "{span:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod amqp;
 use std::fmt;
 use std::str::FromStr;
 
+use common::secrets;
 use common::wire::MAX_CHANNEL;
 use url::{Host, Url};
 
@@ -39,7 +40,7 @@ pub struct Tcp {
     pub channel: String,
 }
 
-/// Why a URL is no source.
+/// Why a URL is no source. Texts in it have their passwords masked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not a URL at all.
@@ -85,13 +86,14 @@ impl FromStr for Source {
         if text.starts_with("amqp:") || text.starts_with("amqps:") {
             return Amqp::parse(text).map(Self::Amqp);
         }
-        let url = Url::parse(text).map_err(|error| Error::Url(text.to_owned(), error))?;
+        let url = Url::parse(text);
+        let url = url.map_err(|error| Error::Url(secrets::mask_refused(text), error))?;
         match url.scheme() {
             "tcp" => Tcp::from_url(&url).map(Self::Tcp),
-            "http" | "ws" if url.port() == Some(0) => Err(Error::PortZero(text.to_owned())),
+            "http" | "ws" if url.port() == Some(0) => Err(Error::PortZero(refused(&url))),
             "http" => Ok(Self::Http(url)),
             "ws" => socket_of(url).map(Self::Ws),
-            other => Err(Error::Scheme(text.to_owned(), other.to_owned())),
+            other => Err(Error::Scheme(refused(&url), other.to_owned())),
         }
     }
 }
@@ -108,7 +110,7 @@ impl fmt::Display for Source {
 
 impl Tcp {
     fn from_url(url: &Url) -> Result<Self, Error> {
-        let text = || url.as_str().to_owned();
+        let text = || refused(url);
         let port = match url.port() {
             None => return Err(Error::Port(text())),
             Some(0) => return Err(Error::PortZero(text())),
@@ -156,7 +158,7 @@ fn socket_of(mut url: Url) -> Result<Url, Error> {
     if path == ALL_CHANNELS || name.is_some_and(is_channel) {
         return Ok(url);
     }
-    Err(Error::Socket(url.into()))
+    Err(Error::Socket(refused(&url)))
 }
 
 /// The host as the resolver wants it: IPv6 without brackets.
@@ -165,6 +167,15 @@ pub(crate) fn host_of(url: &Url) -> String {
         Some(Host::Ipv6(address)) => address.to_string(),
         Some(host) => host.to_string(),
         None => String::new(),
+    }
+}
+
+/// A URL that leads to no stream, fit for a log. Without an authority anything may be its password.
+fn refused(url: &Url) -> String {
+    if url.has_authority() {
+        secrets::mask(url.as_str())
+    } else {
+        secrets::mask_refused(url.as_str())
     }
 }
 
@@ -224,6 +235,29 @@ mod tests {
         assert_eq!(source.to_string(), "http://cam/");
         let source: Source = "ws://me:secret@cam".parse().unwrap();
         assert_eq!(source.to_string(), "ws://cam/live.ws");
+    }
+
+    #[test]
+    fn no_refusal_shows_a_password() {
+        for text in [
+            "http://me:secret@cam:99999/",
+            "http://me:sec/ret@cam/",
+            "http//me:secret@cam/",
+            "ftp://me:secret@cam/",
+            "me:secret@cam:8080/stream",
+            "http://me:secret@cam:0/",
+            "ws://me:secret@cam/nothing",
+            "tcp://me:secret@cam",
+            "tcp:me:secret@cam:7400",
+            "tcp://me:secret@cam:7400/UPPER",
+            "tcp://me:secret@cam:7400/main",
+        ] {
+            let error = text.parse::<Source>().unwrap_err();
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(!shown.contains("ret"), "{text}: {shown}");
+                assert!(shown.contains("***@cam"), "{text}: {shown}");
+            }
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) struct Ready {
     pub(super) rate: Option<Rate>,
     /// What its values mean.
     pub(super) range: Range,
-    /// Pictures that the driver lost or marked as damaged, or that were not taken in time.
+    /// Pictures that the driver lost or marked as damaged.
     pub(super) lost: Arc<AtomicU64>,
 }
 
@@ -84,6 +84,15 @@ struct Slot {
     failure: Option<String>,
     is_over: bool,
     is_asked_to_stop: bool,
+    /// Pictures that were replaced before they were taken.
+    overtaken: u64,
+}
+
+impl Slot {
+    fn put(&mut self, shot: Shot) {
+        let untaken = self.shot.replace(shot);
+        self.overtaken += u64::from(untaken.is_some());
+    }
 }
 
 impl Shared {
@@ -158,9 +167,14 @@ impl Running {
         Ok(None)
     }
 
-    /// Pictures lost, damaged, or not taken in time so far.
+    /// Pictures lost or damaged so far.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Pictures so far that a newer one replaced before they were taken.
+    pub(super) fn overtaken(&self) -> u64 {
+        self.shared.lock().overtaken
     }
 }
 
@@ -185,13 +199,12 @@ type Answer = Result<(Terms, Arc<AtomicU64>), Error>;
 fn run(order: &Order, shared: &Shared, answer: &mpsc::SyncSender<Answer>) {
     let _over = Over(shared);
     let ready = system::open(&order.device, &order.choice, &order.settings);
-    let (mut camera, lost) = match ready {
+    let mut camera = match ready {
         Ok(ready) => {
-            let lost = ready.lost.clone();
             let (rate, range) = (ready.rate, ready.range);
             // Nobody listens any more if it took too long; then it is told to stop as well.
             let _ = answer.send(Ok((Terms { rate, range }, ready.lost)));
-            (ready.camera, lost)
+            ready.camera
         }
         Err(error) => {
             let _ = answer.send(Err(error));
@@ -202,10 +215,7 @@ fn run(order: &Order, shared: &Shared, answer: &mpsc::SyncSender<Answer>) {
         match camera.frame() {
             Ok(buffer) => {
                 let shot = shot(&buffer);
-                shared.change(|slot| {
-                    let untaken = slot.shot.replace(shot);
-                    lost.fetch_add(u64::from(untaken.is_some()), Ordering::Relaxed);
-                });
+                shared.change(|slot| slot.put(shot));
             }
             Err(NokhwaError::ReadFrameError(text)) if text == NOTHING_YET => {}
             Err(error) => {
@@ -235,4 +245,29 @@ fn close(camera: Camera) {
     drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
         || drop(camera),
     )));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_picture_is_handed_over_and_those_it_replaced_are_counted() {
+        let running = Running {
+            shared: Arc::default(),
+            lost: Arc::default(),
+        };
+        for number in 0..3 {
+            let shot = Shot {
+                captured_at: Timestamp::from_nanos(number),
+                data: Bytes::new(),
+            };
+            running.shared.change(|slot| slot.put(shot));
+        }
+        let newest = running.next(Duration::ZERO).unwrap().unwrap();
+        assert_eq!(newest.captured_at, Timestamp::from_nanos(2));
+        assert!(running.next(Duration::ZERO).unwrap().is_none());
+        assert_eq!((running.overtaken(), running.lost()), (2, 0));
+        running.shared.change(|slot| slot.is_over = true);
+    }
 }

@@ -31,7 +31,7 @@ fn described(device: &Device, abilities: Result<Abilities, Error>) -> String {
             lines(
                 &mut text,
                 "  ",
-                unused.map(|format| format!("{format} (not used)")),
+                unused.map(|format| format!("{format}: cannot be used")),
             );
             lines(&mut text, "  --control ", abilities.controls.iter());
         }
@@ -89,7 +89,7 @@ mod tests {
             described(&device(), Ok(abilities)),
             "2 HD Webcam (/dev/video2) on usb-1\n  \
              MJPEG 640x480 at 30, 15 fps\n  \
-             H264 (not used)\n  \
+             H264: cannot be used\n  \
              --control brightness: 0 to 255 by 5; now 128\n"
         );
     }

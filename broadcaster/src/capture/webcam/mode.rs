@@ -71,6 +71,12 @@ impl Rate {
         f64::from(self.pictures) / f64::from(self.seconds.max(1))
     }
 
+    /// Whether it is as good as this many pictures a second, and no better.
+    #[must_use]
+    pub fn is_about(self, fps: f64) -> bool {
+        (CLOSE_ENOUGH..=1.0 / CLOSE_ENOUGH).contains(&(self.fps() / fps))
+    }
+
     /// Time between pictures.
     #[must_use]
     pub fn interval(self) -> Duration {
@@ -133,14 +139,13 @@ impl Choice {
 ///
 /// MJPEG that reaches the rate comes before any raw format that does; where none does, the fastest.
 /// Without a size it is the largest up to 1280x720 that reaches the rate; without a rate, 25 fps
-/// are enough and 30 are best.
+/// are enough and 30 are best. Pictures too many are left out later.
 #[must_use]
 pub fn choose(modes: &[Mode], size: Option<(u16, u16)>, fps: Option<f64>) -> Option<Choice> {
-    let aim = fps.unwrap_or(DEFAULT_FPS);
     let enough = fps.map_or(FLUENT_FPS, |fps| fps * CLOSE_ENOUGH);
     let candidates: Vec<Choice> = (modes.iter())
         .filter(|mode| size.is_none_or(|size| mode.size == size))
-        .map(|mode| nearest(mode, aim))
+        .map(|mode| at_rate(mode, fps))
         .collect();
     let fits = |choice: &&Choice| {
         size.is_some() || (choice.size.0 <= DEFAULT_SIZE.0 && choice.size.1 <= DEFAULT_SIZE.1)
@@ -161,14 +166,21 @@ pub fn choose(modes: &[Mode], size: Option<(u16, u16)>, fps: Option<f64>) -> Opt
     best_fluent.or_else(fastest).or_else(smallest).copied()
 }
 
-/// The mode at its rate nearest to `fps`, the faster of two.
-fn nearest(mode: &Mode, fps: f64) -> Choice {
-    let distance = |rate: &Rate| (rate.fps() - fps).abs();
-    let rate = mode
-        .rates
-        .iter()
-        .copied()
-        .min_by(|a, b| (distance(a).total_cmp(&distance(b))).then(b.fps().total_cmp(&a.fps())));
+/// The mode at its slowest rate that reaches `fps`, else at its fastest. If nothing was asked for,
+/// at its rate nearest to the usual one, the faster of two.
+fn at_rate(mode: &Mode, fps: Option<f64>) -> Choice {
+    let rates = mode.rates.iter().copied();
+    let by_speed = |a: &Rate, b: &Rate| a.fps().total_cmp(&b.fps());
+    let distance = |rate: &Rate| (rate.fps() - DEFAULT_FPS).abs();
+    let rate = match fps {
+        Some(fps) => {
+            let reaching = rates
+                .clone()
+                .filter(|rate| rate.fps() >= fps * CLOSE_ENOUGH);
+            reaching.min_by(by_speed).or(rates.max_by(by_speed))
+        }
+        None => rates.min_by(|a, b| (distance(a).total_cmp(&distance(b))).then(by_speed(b, a))),
+    };
     Choice {
         pixels: mode.pixels,
         size: mode.size,
@@ -253,6 +265,15 @@ mod tests {
     fn a_rate_alone_moves_the_size() {
         assert_eq!(chosen(&usual(), None, Some(60.0)), "MJPEG 640x480 60");
         assert_eq!(chosen(&usual(), None, Some(15.0)), "MJPEG 1280x720 15");
+    }
+
+    #[test]
+    fn a_rate_between_two_is_made_from_the_faster() {
+        assert_eq!(chosen(&usual(), None, Some(16.0)), "MJPEG 1280x720 30");
+        assert_eq!(chosen(&usual(), None, Some(1.0)), "MJPEG 1280x720 15");
+        let odd = [mode(Pixels::Mjpeg, (640, 480), &[60, 25])];
+        assert_eq!(chosen(&odd, None, None), "MJPEG 640x480 25");
+        assert_eq!(chosen(&odd, None, Some(30.0)), "MJPEG 640x480 60");
     }
 
     #[test]

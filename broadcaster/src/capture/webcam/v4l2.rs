@@ -124,7 +124,7 @@ pub(super) fn abilities(device: &Device, asked: Option<(u16, u16)>) -> Result<Ab
     for format in formats {
         match pixels_of(format.fourcc) {
             Some(pixels) => modes.extend(modes_of(&open, (format.fourcc, pixels), asked)),
-            None => unused.push(format.fourcc.to_string()),
+            None => unused.push(format_name(format.fourcc, &format.description)),
         }
     }
     Ok(Abilities {
@@ -144,6 +144,26 @@ fn pixels_of(fourcc: FourCC) -> Option<Pixels> {
         b"BGR3" => Some(Pixels::Bgr),
         _ => None,
     }
+}
+
+/// A format for people: its four letters, and what the driver calls it. Some have no letters.
+fn format_name(FourCC { repr }: FourCC, description: &str) -> String {
+    // Big endian variants have the highest bit set.
+    let mut letters = repr;
+    letters[3] &= 0x7f;
+    let is_readable = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    let mut name = match str::from_utf8(&letters) {
+        Ok(text) if letters.iter().all(is_readable) && !text.trim().is_empty() => {
+            let ending = if letters == repr { "" } else { "-BE" };
+            format!("{}{ending}", text.trim_end())
+        }
+        _ => format!("{:#010x}", u32::from_le_bytes(repr)),
+    };
+    let description = description.trim();
+    if !description.is_empty() && description != name {
+        name = format!("{name} ({description})");
+    }
+    name
 }
 
 fn modes_of(
@@ -312,6 +332,26 @@ mod tests {
         assert_eq!(sizes[0], (642, 333));
         assert!(sizes.contains(&(1280, 720)) && !sizes.contains(&(1920, 1080)));
         assert!(!sizes_within(&range, Some((641, 333))).contains(&(641, 333)));
+    }
+
+    #[test]
+    fn formats_have_a_name_whatever_their_code() {
+        for (code, description, name) in [
+            (*b"H264", "H.264", "H264 (H.264)"),
+            (*b"Y16 ", "", "Y16"),
+            (
+                *b"Y16\xa0",
+                "16-bit Greyscale BE",
+                "Y16-BE (16-bit Greyscale BE)",
+            ),
+            ([0; 4], "", "0x00000000"),
+            (*b"    ", " ", "0x20202020"),
+            ([1, 2, 3, 4], "Vendor", "0x04030201 (Vendor)"),
+            (*b"\xff\xfe\0M", "", "0x4d00feff"),
+            (*b"ABCD", "ABCD", "ABCD"),
+        ] {
+            assert_eq!(format_name(FourCC::new(&code), description), name);
+        }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use common::{Format, Monotonic, Payload, RecvError, Subscribe};
 
 use super::Counters;
 use super::window::Window;
+use crate::beat::Beat;
 use crate::channel::Channel;
-use crate::egress::beat::Beat;
 use crate::egress::framing::Portion;
 
 /// How a channel is to be sent.

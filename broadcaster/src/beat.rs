@@ -1,9 +1,10 @@
-//! Which frames a viewer gets who asks for fewer than there are (`?fps=`).
+//! Which frames are taken where there are more than wanted: for a viewer who asks for fewer
+//! (`?fps=`), and of a camera that is faster than `--fps`.
 //!
 //! Beats stand at equal distances from the first frame on, and each takes the frame next to it. A
-//! frame is judged by when it was published, not by when its viewer could take it, so nobody needs
-//! a timer and a short delay on the way shifts nothing. Beats do not follow the frames they take:
-//! the rate neither drifts nor exceeds what was asked for.
+//! frame is judged by its own time, not by when it could be taken, so nobody needs a timer and a
+//! short delay on the way shifts nothing. Beats do not follow the frames they take: the rate neither
+//! drifts nor exceeds what was asked for.
 
 use std::time::Duration;
 
@@ -16,19 +17,37 @@ const EARLY: (u32, u32) = (3, 8);
 /// How much of the time between two frames is remembered from before: 7/8.
 const MEMORY: u32 = 8;
 
-/// The beat of one viewer.
+/// The place of a frame, or of a payload, among all there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Counts up by one from each to the next, also over those that nobody asked about.
+    pub index: u64,
+    /// Its time.
+    pub at: Monotonic,
+}
+
+impl From<&Payload> for Place {
+    fn from(payload: &Payload) -> Self {
+        Self {
+            index: payload.index,
+            at: payload.published_at,
+        }
+    }
+}
+
+/// A steady beat, slower than frames come.
 #[derive(Debug)]
 pub struct Beat {
     interval: Duration,
     /// When the next one is; `None` before the first frame.
     due: Option<Monotonic>,
-    /// The payload seen last, and the usual time from one to the next.
-    last: Option<(u64, Monotonic)>,
+    /// The frame seen last, and the usual time from one to the next.
+    last: Option<Place>,
     spacing: Duration,
 }
 
 impl Beat {
-    /// A beat every `interval`, beginning with the first payload.
+    /// A beat every `interval`, beginning with the first frame.
     #[must_use]
     pub const fn new(interval: Duration) -> Self {
         Self {
@@ -39,40 +58,41 @@ impl Beat {
         }
     }
 
-    /// Whether it is this payload's turn. To be asked about each payload once, in their order.
-    pub fn is_turn(&mut self, payload: &Payload) -> bool {
-        self.measure(payload);
+    /// Whether it is this frame's turn. To be asked about each frame once, in their order.
+    pub fn is_turn(&mut self, frame: impl Into<Place>) -> bool {
+        let place = frame.into();
+        self.measure(place);
         let early = self.spacing.min(self.interval) * EARLY.0 / EARLY.1;
-        (self.due).is_none_or(|due| payload.published_at + early >= due)
+        self.due.is_none_or(|due| place.at + early >= due)
     }
 
-    /// Takes a payload whose turn it is; the next beat is an interval later.
-    pub fn take(&mut self, payload: &Payload) {
-        let at = payload.published_at;
+    /// Takes a frame whose turn it is; the next beat is an interval later.
+    pub fn take(&mut self, frame: impl Into<Place>) {
+        let Place { at, .. } = frame.into();
         // Later than frames usually come: the source has paused, and the beat begins anew.
         let kept = self.due.filter(|due| at.since(*due) <= self.spacing);
         self.due = Some(kept.unwrap_or(at) + self.interval);
     }
 
-    /// Gives back the payload taken last, which was not sent: the next one has its turn.
+    /// Gives back the frame taken last, which was not sent: the next one has its turn.
     pub const fn give_back(&mut self) {
         self.due = None;
     }
 
-    /// How many beats have passed by unused before this payload.
+    /// How many beats have passed by unused before this frame.
     #[must_use]
-    pub fn missed(&self, payload: &Payload) -> u64 {
-        let late = self.due.map(|due| payload.published_at.since(due));
+    pub fn missed(&self, frame: impl Into<Place>) -> u64 {
+        let Place { at, .. } = frame.into();
+        let late = self.due.map(|due| at.since(due));
         let late = late.unwrap_or_default().as_nanos();
         let missed = late / self.interval.as_nanos().max(1);
         u64::try_from(missed).unwrap_or(u64::MAX)
     }
 
-    fn measure(&mut self, payload: &Payload) {
-        let at = payload.published_at;
-        if let Some((index, earlier)) = self.last {
-            let steps = u32::try_from(payload.index.saturating_sub(index)).unwrap_or(u32::MAX);
-            let step = at.since(earlier) / steps.max(1);
+    fn measure(&mut self, place: Place) {
+        if let Some(earlier) = self.last {
+            let steps = u32::try_from(place.index.saturating_sub(earlier.index));
+            let step = place.at.since(earlier.at) / steps.unwrap_or(u32::MAX).max(1);
             self.spacing = if self.spacing.is_zero() {
                 step
             } else {
@@ -80,7 +100,7 @@ impl Beat {
                 (self.spacing * (MEMORY - 1) + step.min(2 * self.spacing)) / MEMORY
             };
         }
-        self.last = Some((payload.index, at));
+        self.last = Some(place);
     }
 }
 
