@@ -31,6 +31,21 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "FRAMECAST_SAVE")]
     pub save: Option<PathBuf>,
 
+    /// Where to show the pictures
+    ///
+    /// In a window: i figures, space pause, s save the picture, f full screen, q or Esc quit.
+    #[arg(long, value_name = "WHERE", env = "FRAMECAST_DISPLAY")]
+    pub display: Option<Screen>,
+
+    /// Show each frame this long after its capture, so that several screens show the same picture
+    /// at the same time; for example 200ms, at most 10s
+    ///
+    /// Must be longer than frames travel: those that come later count as late, and the newest of
+    /// them is shown at once. With tcp:// capture times are told by the server's clock; with http://
+    /// this machine's clock must agree with the server's (NTP).
+    #[arg(long, value_name = "D", env = "FRAMECAST_SYNC")]
+    pub sync: Option<String>,
+
     /// Decode every picture and count those that are broken or not the ones they claim to be
     #[arg(long, env = "FRAMECAST_DECODE", value_parser = FalseyValueParser::new())]
     pub decode: bool,
@@ -57,6 +72,16 @@ impl Args {
     }
 }
 
+/// Where pictures are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Screen {
+    /// Nowhere.
+    #[default]
+    None,
+    /// In a window (Wayland or X11).
+    Window,
+}
+
 /// How much to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Level {
@@ -81,6 +106,9 @@ Examples:
                                                       how well do 20 viewers fare?
   receiver tcp://127.0.0.1:7400 --save frames --decode
                                                       keep every frame, and check it
+  receiver tcp://127.0.0.1:7400 --display window      look at it
+  receiver tcp://wall-server:7400 --display window --sync 200ms
+                                                      one of several screens of a wall
   receiver tcp://127.0.0.1:7400 --duration 5s --json | tail -1
                                                       one line for a script
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::args::{Args, Level};
+use crate::args::{Args, Level, Screen};
 use crate::ingress::{Options, Purpose, Source, SourceError};
+use crate::output::schedule::LONGEST_DELAY;
 use crate::output::{self, Decoder, Outputs, Saver};
 
 /// Longest duration that is read. Far longer ones can add up to more seconds than a [`Duration`] holds, and humantime 2.4 panics at
@@ -32,6 +33,10 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// Where frames are written, if they are.
     pub save: Option<PathBuf>,
+    /// Where pictures are shown.
+    pub screen: Screen,
+    /// From a frame's capture to its display; `None`: as soon as can be.
+    pub sync: Option<Duration>,
     /// Whether pictures are decoded.
     pub decode: Decode,
     /// How figures are printed.
@@ -67,6 +72,18 @@ pub enum Error {
     /// The number of receivers.
     #[error("--count 0: right would be 1 to 65535")]
     Count,
+    /// More receivers than the window has room for.
+    #[error(
+        "--display window shows one receiver, not {0}; right would be one window for each, or \
+         --display terminal, which shows the figures of all"
+    )]
+    Several(NonZeroU16),
+    /// The window was left out when this program was built.
+    #[error(
+        "--display window is not in this program, which was built without its feature window; \
+         right would be --display terminal"
+    )]
+    NoWindow,
     /// A text that is no length of time.
     #[error("{flag} {text:?}: {reason}; right would be for example 250ms, 10s or 5m")]
     Duration {
@@ -108,10 +125,19 @@ impl Config {
             max_age: max_age.transpose()?,
             purpose: Purpose::Watch,
         };
+        let sync = args.sync.map(|text| {
+            let least = Duration::from_millis(1);
+            parse_duration("--sync", text, (least, LONGEST_DELAY))
+        });
+        let count = NonZeroU16::new(args.count.unwrap_or(1)).ok_or(Error::Count)?;
+        let screen = args.display.unwrap_or_default();
+        check_screen(screen, count)?;
         Ok(Self {
             source: args.url.parse()?,
             options,
-            count: NonZeroU16::new(args.count.unwrap_or(1)).ok_or(Error::Count)?,
+            count,
+            screen,
+            sync: sync.transpose()?,
             duration: duration.transpose()?,
             save: args.save,
             decode: if args.decode {
@@ -126,6 +152,12 @@ impl Config {
             },
             level: level_filter(args.log.unwrap_or(Level::Info)),
         })
+    }
+
+    /// Whether frames are to be shown, or scheduled as if they were.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.screen != Screen::None || self.sync.is_some()
     }
 
     /// The outputs of one receiver of those that run.
@@ -148,6 +180,15 @@ impl Config {
             saver: saver.transpose()?,
             decoder,
         })
+    }
+}
+
+/// Whether so many receivers can be shown there.
+fn check_screen(screen: Screen, count: NonZeroU16) -> Result<(), Error> {
+    match screen {
+        Screen::Window if cfg!(not(feature = "window")) => Err(Error::NoWindow),
+        Screen::Window if count.get() > 1 => Err(Error::Several(count)),
+        _ => Ok(()),
     }
 }
 

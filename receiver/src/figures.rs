@@ -80,6 +80,11 @@ pub struct Figures {
     /// What decoding shows, if it is wanted.
     #[serde(flatten)]
     pub pictures: Option<Pictures>,
+    /// Frames shown; null without a display or a schedule.
+    pub shown: Option<u64>,
+    /// How the schedule is kept, if there is one.
+    #[serde(flatten)]
+    pub sync: Option<Sync>,
     /// Encoded bytes of a new frame, the mean; for people.
     #[serde(skip)]
     pub frame_bytes: f64,
@@ -118,6 +123,20 @@ pub struct Pictures {
     pub mislabelled: u64,
 }
 
+/// How the schedule of `--sync` is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Sync {
+    /// From capture to display, as it was asked for.
+    pub sync_ms: f64,
+    /// 99th percentile of last minus first showing, over the frames that all receivers of this
+    /// program showed; null with one receiver or without such a frame.
+    pub sync_spread_ms: Option<f64>,
+    /// How long after their time frames were shown; null if none was, or no age is known.
+    pub sync_off_ms: Option<Ages>,
+    /// Frames that came after their time.
+    pub late: u64,
+}
+
 /// Frames in a second, receiver by receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rates {
@@ -133,8 +152,11 @@ pub struct Collector {
     url: String,
     clock: &'static str,
     decode: Decode,
+    is_shown: bool,
+    sync: Option<Duration>,
     slots: Vec<Arc<Slot>>,
     synchrony: Synchrony,
+    showing: Synchrony,
     start: Moment,
     last: Moment,
     second: Times,
@@ -153,7 +175,10 @@ impl Collector {
                 Source::Http(_) | Source::Amqp(_) => "unchecked",
             },
             decode: config.decode,
+            is_shown: config.is_shown(),
+            sync: config.sync,
             synchrony: Synchrony::new(config.count.get()),
+            showing: Synchrony::new(config.count.get()),
             last: start.clone(),
             start,
             slots,
@@ -188,9 +213,19 @@ impl Collector {
                     times.apart.add(apart);
                 }
             }
+            for presented in &seen.presented {
+                let apart = self.showing.add(presented.identity, presented.at);
+                for times in [&mut self.second, &mut self.total] {
+                    times.off.add(presented.off);
+                    times.shown_apart.add(apart);
+                    times.shown += 1;
+                }
+            }
+            now.late += seen.late;
             now.add(seen.counts, seen.tally, seen.health);
         }
         self.synchrony.expire(now.at);
+        self.showing.expire(now.at);
         now
     }
 
@@ -235,6 +270,13 @@ impl Collector {
                 decode_errors: to.tally.errors - from.tally.errors,
                 mislabelled: to.tally.mislabelled - from.tally.mislabelled,
             }),
+            shown: self.is_shown.then_some(times.shown),
+            sync: self.sync.map(|delay| Sync {
+                sync_ms: 1e3 * delay.as_secs_f64(),
+                sync_spread_ms: times.shown_apart.summary().map(|apart| apart.p99),
+                sync_off_ms: times.off.summary(),
+                late: to.late - from.late,
+            }),
             frame_bytes,
             rates: rates(&flows, seconds),
             trouble: to.trouble.clone(),
@@ -252,6 +294,7 @@ struct Moment {
     /// Receiver by receiver.
     counts: Vec<Counts>,
     tally: Tally,
+    late: u64,
     connected: u16,
     trouble: Option<String>,
     failure: Option<String>,
@@ -265,6 +308,7 @@ impl Moment {
             cpu: process_time(),
             counts: vec![Counts::default(); receivers],
             tally: Tally::default(),
+            late: 0,
             connected: 0,
             trouble: None,
             failure: None,
@@ -322,6 +366,10 @@ fn process_time() -> Duration {
 struct Times {
     ages: Spread,
     apart: Spread,
+    /// Showings after their time, and from each other.
+    off: Spread,
+    shown_apart: Spread,
+    shown: u64,
 }
 
 impl Times {
@@ -329,12 +377,17 @@ impl Times {
         Self {
             ages: Spread::new(),
             apart: Spread::new(),
+            off: Spread::new(),
+            shown_apart: Spread::new(),
+            shown: 0,
         }
     }
 
     fn reset(&mut self) {
-        self.ages.micros.reset();
-        self.apart.micros.reset();
+        for spread in [&mut self.ages, &mut self.apart, &mut self.off, &mut self.shown_apart] {
+            spread.micros.reset();
+        }
+        self.shown = 0;
     }
 }
 
