@@ -3,21 +3,19 @@
 //! All receivers share one set of histograms: one each would be too large for thousands. They are
 //! filled by whoever reports, from what the receivers left in their slots.
 
-use std::ops::Add;
+mod moment;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::synchrony::Synchrony;
-use common::{Clock, Monotonic, SystemClock};
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::account::Counts;
+use self::moment::{Moment, each, flows, median_ms, rates};
 use crate::config::{Config, Decode};
 use crate::ingress::Source;
-use crate::output::Tally;
-use crate::watch::{Health, Slot};
+use crate::watch::Slot;
 
 /// Histograms go from a microsecond to ten minutes, to three digits.
 const LONGEST_US: u64 = 600_000_000;
@@ -91,6 +89,9 @@ pub struct Figures {
     /// The receivers' frame rates, for people.
     #[serde(skip)]
     pub rates: Rates,
+    /// Receiver by receiver, for people.
+    #[serde(skip)]
+    pub each: Vec<Each>,
     /// Why the first of those not connected is not, for people.
     #[serde(skip)]
     pub trouble: Option<String>,
@@ -144,6 +145,19 @@ pub struct Rates {
     pub min: f64,
     /// Of the one in the middle.
     pub median: f64,
+}
+
+/// The figures of one receiver.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Each {
+    /// Whether there is a connection at the end of that time.
+    pub is_connected: bool,
+    /// Frames in a second.
+    pub fps: f64,
+    /// Median age at arrival, if one is known.
+    pub age_ms: Option<f64>,
+    /// Frames missing in jumps, from the beginning.
+    pub skipped: u64,
 }
 
 /// Takes what receivers have seen and makes figures of it.
@@ -222,6 +236,7 @@ impl Collector {
                 }
             }
             now.late += seen.late;
+            now.ages.push(median_ms(&seen.arrivals));
             now.add(seen.counts, seen.tally, seen.health);
         }
         self.synchrony.expire(now.at);
@@ -279,86 +294,11 @@ impl Collector {
             }),
             frame_bytes,
             rates: rates(&flows, seconds),
+            each: each(from, to, seconds),
             trouble: to.trouble.clone(),
             failure: to.failure.clone(),
         }
     }
-}
-
-/// The state of everything at one time.
-#[derive(Debug, Clone)]
-struct Moment {
-    at: Monotonic,
-    /// Processor time this process has used.
-    cpu: Duration,
-    /// Receiver by receiver.
-    counts: Vec<Counts>,
-    tally: Tally,
-    late: u64,
-    connected: u16,
-    trouble: Option<String>,
-    failure: Option<String>,
-}
-
-impl Moment {
-    /// Now, with so many receivers that have seen nothing.
-    fn now(receivers: usize) -> Self {
-        Self {
-            at: SystemClock.monotonic(),
-            cpu: process_time(),
-            counts: vec![Counts::default(); receivers],
-            tally: Tally::default(),
-            late: 0,
-            connected: 0,
-            trouble: None,
-            failure: None,
-        }
-    }
-
-    fn add(&mut self, counts: Counts, tally: Tally, health: Health) {
-        self.counts.push(counts);
-        self.tally.decoded += tally.decoded;
-        self.tally.errors += tally.errors;
-        self.tally.mislabelled += tally.mislabelled;
-        match health {
-            Health::Connected => self.connected += 1,
-            Health::Waiting(reason) => self.trouble = self.trouble.take().or(reason),
-            Health::Failed(reason) => self.failure = Some(reason),
-        }
-    }
-
-    fn sum(&self) -> Counts {
-        self.counts
-            .iter()
-            .copied()
-            .fold(Counts::default(), Counts::add)
-    }
-}
-
-/// What came as time went by, receiver by receiver, the least first.
-fn flows(from: &Moment, to: &Moment) -> Vec<u64> {
-    let mut flows: Vec<_> = (to.counts.iter().zip(&from.counts))
-        .map(|(to, from)| to.flow_since(from))
-        .collect();
-    flows.sort_unstable();
-    flows
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a rate needs no more than 53 bits"
-)]
-fn rates(flows: &[u64], seconds: f64) -> Rates {
-    let rate = |index: usize| flows.get(index).map_or(0.0, |&flow| flow as f64 / seconds);
-    Rates {
-        min: rate(0),
-        median: rate(flows.len() / 2),
-    }
-}
-
-fn process_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// How ages and distances are spread.
@@ -384,7 +324,12 @@ impl Times {
     }
 
     fn reset(&mut self) {
-        for spread in [&mut self.ages, &mut self.apart, &mut self.off, &mut self.shown_apart] {
+        for spread in [
+            &mut self.ages,
+            &mut self.apart,
+            &mut self.off,
+            &mut self.shown_apart,
+        ] {
             spread.micros.reset();
         }
         self.shown = 0;

@@ -11,6 +11,7 @@ pub mod save;
 pub mod schedule;
 pub mod showing;
 pub mod stage;
+pub mod terminal;
 #[cfg(feature = "window")]
 pub mod window;
 
@@ -35,6 +36,9 @@ pub enum Error {
     /// There is no decoder.
     #[error(transparent)]
     Decode(#[from] decode::Unavailable),
+    /// The terminal cannot be used.
+    #[error(transparent)]
+    Terminal(#[from] terminal::Error),
     /// There is no window.
     #[cfg(feature = "window")]
     #[error(transparent)]
@@ -57,6 +61,8 @@ pub enum Next {
 pub enum Display {
     /// Nowhere.
     Discard(Discard),
+    /// In the terminal.
+    Terminal(Box<terminal::Terminal>),
     /// In a window.
     #[cfg(feature = "window")]
     Window(Box<window::Window>),
@@ -74,6 +80,10 @@ impl Display {
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
         match (config.screen, stages.first()) {
+            (Screen::Terminal, _) => {
+                let terminal = terminal::Terminal::open(config, stages, bell)?;
+                Ok(Self::Terminal(Box::new(terminal)))
+            }
             #[cfg(feature = "window")]
             (Screen::Window, Some(stage)) => {
                 let title = format!("{} - Framecast", config.source);
@@ -91,6 +101,7 @@ impl Display {
     pub fn show_until(&mut self, until: Monotonic, shutdown: &Shutdown) -> Result<Next, Error> {
         match self {
             Self::Discard(discard) => Ok(discard.show_until(until, shutdown)),
+            Self::Terminal(terminal) => Ok(terminal.show_until(until, shutdown)?),
             #[cfg(feature = "window")]
             Self::Window(window) => Ok(window.show_until(until, shutdown)?),
         }
@@ -100,6 +111,7 @@ impl Display {
     pub fn note_figures(&mut self, figures: &Figures) {
         match self {
             Self::Discard(_) => {}
+            Self::Terminal(terminal) => terminal.note_figures(figures),
             #[cfg(feature = "window")]
             Self::Window(window) => window.note_figures(figures),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::{Clock, Shutdown, SystemClock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::args::Screen;
 use crate::config::{Config, Format};
 use crate::figures::{Collector, Figures};
 use crate::ingress::Ingress;
@@ -155,7 +156,9 @@ fn observe(
         if now >= next {
             let figures = collector.second();
             display.note_figures(&figures);
-            if unless_closed(report.second(&figures))? == Stream::Closed {
+            // There stdout is the screen.
+            let is_told = config.screen == Screen::Terminal;
+            if !is_told && unless_closed(report.second(&figures))? == Stream::Closed {
                 return Ok(Ending::Unread);
             }
         }

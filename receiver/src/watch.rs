@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use common::{
-    Clock, Identity, Monotonic, Payload, RecvError, Shutdown, Subscribe, SystemClock,
-};
+use common::{Clock, Identity, Monotonic, Payload, RecvError, Shutdown, Subscribe, SystemClock};
 
 use crate::account::{Account, Counts, Kind};
 use crate::ingress::Ingress;

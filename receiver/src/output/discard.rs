@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::{Clock, Monotonic, Shutdown, SystemClock};
 
-use super::stage::{Bell, Stage};
 use super::Next;
+use super::stage::{Bell, Stage};
 
 /// Longest wait before the word to end is looked for.
 const SLICE: Duration = Duration::from_millis(100);
@@ -31,7 +31,11 @@ impl Discard {
     pub fn show_until(&mut self, until: Monotonic, shutdown: &Shutdown) -> Next {
         if self.stages.is_empty() {
             let left = until.since(SystemClock.monotonic());
-            return if shutdown.wait(left) { Next::Told } else { Next::Elapsed };
+            return if shutdown.wait(left) {
+                Next::Told
+            } else {
+                Next::Elapsed
+            };
         }
         loop {
             let now = SystemClock.monotonic();

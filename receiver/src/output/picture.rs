@@ -222,14 +222,18 @@ mod tests {
 
     fn is_near(pixel: u32, expected: u32) -> bool {
         let pairs = pixel.to_be_bytes().into_iter().zip(expected.to_be_bytes());
-        pairs.into_iter().all(|(one, other)| one.abs_diff(other) <= 3)
+        pairs
+            .into_iter()
+            .all(|(one, other)| one.abs_diff(other) <= 3)
     }
 
     fn painted(picture: (usize, usize), canvas: (usize, usize)) -> Canvas {
         let mut painted = Canvas::default();
         painted.reset(canvas.0, canvas.1);
         let mut painter = Painter::new().unwrap();
-        painter.paint(&frame(picture.0, picture.1), &mut painted).unwrap();
+        painter
+            .paint(&frame(picture.0, picture.1), &mut painted)
+            .unwrap();
         painted
     }
 
@@ -261,7 +265,10 @@ mod tests {
                 let is_inside = (place.left..place.left + place.width).contains(&x)
                     && (place.top..place.top + place.height).contains(&y);
                 let expected = if is_inside { RED } else { 0 };
-                assert!(is_near(pixel, expected), "{picture:?} {canvas:?} {x} {y}: {pixel:x}");
+                assert!(
+                    is_near(pixel, expected),
+                    "{picture:?} {canvas:?} {x} {y}: {pixel:x}"
+                );
             }
         }
     }
@@ -292,11 +299,17 @@ mod tests {
         canvas.reset(4, 4);
         let mut opaque = frame(8, 8);
         opaque.head.format = Format::Opaque;
-        assert!(matches!(painter.paint(&opaque, &mut canvas), Err(Error::Opaque)));
+        assert!(matches!(
+            painter.paint(&opaque, &mut canvas),
+            Err(Error::Opaque)
+        ));
         let whole = frame(64, 64);
         let cut = whole.data().slice(..whole.data().len() / 2);
         let cut = Frame::new(whole.head, cut);
-        assert!(matches!(painter.paint(&cut, &mut canvas), Err(Error::Jpeg(_))));
+        assert!(matches!(
+            painter.paint(&cut, &mut canvas),
+            Err(Error::Jpeg(_))
+        ));
         assert_eq!(canvas.pixels, [0; 16]);
     }
 }

@@ -106,12 +106,7 @@ impl Schedule {
         self.late
     }
 
-    fn time_of(
-        &self,
-        frame: &Frame,
-        age: Option<Duration>,
-        now: Monotonic,
-    ) -> (Monotonic, Timing) {
+    fn time_of(&self, frame: &Frame, age: Option<Duration>, now: Monotonic) -> (Monotonic, Timing) {
         match (self.delay, age) {
             (Some(delay), _) if frame.head.is_placeholder() => (now + delay, Timing::Free),
             (None, _) | (_, None) => (now, Timing::Free),
@@ -218,7 +213,10 @@ mod tests {
         let now = clock.monotonic();
         let mut placeholder = frame(1);
         placeholder.head.flags = Flags::KEY.with(Flags::PLACEHOLDER);
-        assert_eq!(schedule.push(placeholder, Some(millis(60_000)), now), now + DELAY);
+        assert_eq!(
+            schedule.push(placeholder, Some(millis(60_000)), now),
+            now + DELAY
+        );
         assert_eq!(schedule.push(frame(2), None, now), now);
         assert_eq!(schedule.late(), 0);
         assert_eq!(schedule.take(now).map(|due| due.timing), Some(Timing::Free));
@@ -230,7 +228,10 @@ mod tests {
         for number in 0..2_000 {
             schedule.push(frame(number), Some(Duration::ZERO), clock.monotonic());
         }
-        assert_eq!((schedule.waiting.len(), schedule.bytes), (MAX_FRAMES, 4 * MAX_FRAMES));
+        assert_eq!(
+            (schedule.waiting.len(), schedule.bytes),
+            (MAX_FRAMES, 4 * MAX_FRAMES)
+        );
         let large = |seq| {
             let head = frame(seq).head;
             Frame::new(head, Bytes::from(vec![0; Frame::MAX_BYTES]))
@@ -239,6 +240,9 @@ mod tests {
             schedule.push(large(number), Some(Duration::ZERO), clock.monotonic());
         }
         assert_eq!((schedule.waiting.len(), schedule.bytes), (4, MAX_BYTES));
-        assert_eq!(schedule.newest().map(|frame| frame.head.identity.seq), Some(3_005));
+        assert_eq!(
+            schedule.newest().map(|frame| frame.head.identity.seq),
+            Some(3_005)
+        );
     }
 }

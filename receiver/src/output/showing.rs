@@ -173,7 +173,9 @@ impl Showing {
         if let Some(reason) = &self.unpaintable {
             return Some(reason.clone());
         }
-        self.current.is_none().then(|| "waiting for the first picture".to_owned())
+        self.current
+            .is_none()
+            .then(|| "waiting for the first picture".to_owned())
     }
 
     /// The figures over the picture, if they are wanted.
@@ -187,12 +189,18 @@ impl Showing {
             let (fps, megabits) = (figures.fps, figures.bitrate_bps / 1e6);
             lines.push(format!("rate     {fps:.1} fps, {megabits:.1} Mbit/s"));
             lines.push(format!("age      {}", age(figures)));
+            if figures.clock == "unchecked" {
+                lines.push("clock    unchecked".to_owned());
+            }
             lines.push(format!("skipped  {}", self.skipped));
             if let Some(sync) = figures.sync {
                 let off = sync.sync_off_ms.map_or_else(String::new, |off| {
                     format!(", {:.1}/{:.1} ms off p50/p99", off.p50, off.p99)
                 });
-                lines.push(format!("sync     {:.0} ms{off}, late {}", sync.sync_ms, self.late));
+                lines.push(format!(
+                    "sync     {:.0} ms{off}, late {}",
+                    sync.sync_ms, self.late
+                ));
             }
         }
         lines
@@ -204,12 +212,16 @@ impl Showing {
         let Some(figures) = &self.figures else {
             return "connecting".to_owned();
         };
-        let (fps, age, skipped) = (figures.fps, age(figures), self.skipped);
+        let age = figures.age_ms.map_or_else(
+            || "unknown".to_owned(),
+            |age| format!("{:.1}/{:.1} ms", age.p50, age.p99),
+        );
+        let (fps, skipped) = (figures.fps, self.skipped);
         let mut text = format!("{fps:.1} fps  age {age}  skipped {skipped}");
         if let Some(sync) = figures.sync {
-            let off = sync.sync_off_ms.map_or_else(String::new, |off| {
-                format!(" {:.1} ms off p99", off.p99)
-            });
+            let off = sync
+                .sync_off_ms
+                .map_or_else(String::new, |off| format!(" {:.1} ms off p99", off.p99));
             text.push_str(&format!("  sync{off}  late {}", self.late));
         }
         text
@@ -221,7 +233,11 @@ impl Showing {
         };
         let (head, kilobytes) = (&frame.head, frame.data().len() as f64 / 1e3);
         let (width, height, seq) = (head.width, head.height, head.identity.seq);
-        let what = if head.is_placeholder() { "placeholder" } else { "number" };
+        let what = if head.is_placeholder() {
+            "placeholder"
+        } else {
+            "number"
+        };
         format!("picture  {width}x{height}, {kilobytes:.1} kB, {what} {seq}")
     }
 }
@@ -230,18 +246,18 @@ fn age(figures: &Figures) -> String {
     let Some(age) = figures.age_ms else {
         return "unknown".to_owned();
     };
-    let clock = match figures.clock {
-        "unchecked" => ", clock unchecked",
-        _ => "",
-    };
-    format!("{:.1}/{:.1} ms p50/p99{clock}", age.p50, age.p99)
+    format!("{:.1}/{:.1} ms p50/p99", age.p50, age.p99)
 }
 
 /// `framecast-2026-11-21T121652.048Z-42.jpg`: unique, and sorted by time.
 fn file_name(frame: &Frame) -> String {
     let captured = Duration::from_nanos(frame.head.captured_at.as_nanos());
-    let time = SystemTime::UNIX_EPOCH.checked_add(captured).unwrap_or(SystemTime::UNIX_EPOCH);
-    let time = humantime::format_rfc3339_millis(time).to_string().replace(':', "");
+    let time = SystemTime::UNIX_EPOCH
+        .checked_add(captured)
+        .unwrap_or(SystemTime::UNIX_EPOCH);
+    let time = humantime::format_rfc3339_millis(time)
+        .to_string()
+        .replace(':', "");
     let extension = match frame.head.format {
         Format::Jpeg => "jpg",
         Format::Opaque => "bin",

@@ -210,7 +210,11 @@ impl Window {
     fn compose(&mut self) {
         self.canvas.clone_from(&self.picture);
         let now = SystemClock.monotonic();
-        overlay::draw(&mut self.canvas, &self.showing.overlay(), self.showing.banner(now));
+        overlay::draw(
+            &mut self.canvas,
+            &self.showing.overlay(),
+            self.showing.banner(now),
+        );
     }
 
     fn put(&mut self) -> Result<(), Error> {
@@ -219,7 +223,9 @@ impl Window {
             self.window.update();
             return Ok(());
         }
-        let put = self.window.update_with_buffer(&canvas.pixels, canvas.width, canvas.height);
+        let put = self
+            .window
+            .update_with_buffer(&canvas.pixels, canvas.width, canvas.height);
         self.drawn_at = SystemClock.monotonic();
         put.map_err(|error| Error::Draw(error.to_string()))
     }
@@ -247,7 +253,12 @@ impl Window {
 /// Says what is missing before anything is waited for.
 fn check_surroundings(is_set: impl Fn(&str) -> bool) -> Result<(), Error> {
     // Wayland's library also takes an open connection, or the usual name in the runtime folder.
-    let names = ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET", "XDG_RUNTIME_DIR"];
+    let names = [
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "WAYLAND_SOCKET",
+        "XDG_RUNTIME_DIR",
+    ];
     if cfg!(not(target_os = "linux")) || names.into_iter().any(is_set) {
         return Ok(());
     }
@@ -314,7 +325,10 @@ mod tests {
     #[test]
     fn without_a_desktop_the_error_says_what_to_install() {
         let error = check_surroundings(|_| false).unwrap_err().to_string();
-        assert!(error.contains("DISPLAY is set") && error.contains("libx11-6"), "{error}");
+        assert!(
+            error.contains("DISPLAY is set") && error.contains("libx11-6"),
+            "{error}"
+        );
         check_surroundings(|name| name == "DISPLAY").unwrap();
     }
 

@@ -167,6 +167,7 @@ mod tests {
                 min: 29.0,
                 median: 30.0,
             },
+            each: Vec::new(),
             trouble: None,
             failure: None,
         }

@@ -64,12 +64,7 @@ impl FullScreen {
         }
     }
 
-    fn resize(
-        &mut self,
-        connection: &RustConnection,
-        root: u32,
-        window: u32,
-    ) -> Result<(), Error> {
+    fn resize(&mut self, connection: &RustConnection, root: u32, window: u32) -> Result<(), Error> {
         let geometry = |of: u32| {
             let asked = connection.get_geometry(of).map_err(Error::new)?;
             let it = asked.reply().map_err(Error::new)?;
@@ -82,14 +77,21 @@ impl FullScreen {
                 geometry(root)?
             }
         };
-        let change = ConfigureWindowAux::new().x(x).y(y).width(width).height(height);
-        connection.configure_window(window, &change).map_err(Error::new)?;
-        connection.flush().map_err(Error::new)
+        let change = ConfigureWindowAux::new()
+            .x(x)
+            .y(y)
+            .width(width)
+            .height(height);
+        let asked = connection.configure_window(window, &change);
+        // A connection that is closed too early takes with it what was not yet read.
+        asked.map_err(Error::new)?.check().map_err(Error::new)
     }
 }
 
 fn atom(connection: &RustConnection, name: &str) -> Result<u32, Error> {
-    let asked = connection.intern_atom(false, name.as_bytes()).map_err(Error::new)?;
+    let asked = connection
+        .intern_atom(false, name.as_bytes())
+        .map_err(Error::new)?;
     Ok(asked.reply().map_err(Error::new)?.atom)
 }
 
@@ -108,7 +110,5 @@ fn ask_manager(connection: &RustConnection, root: u32, window: u32) -> Result<()
     let message = ClientMessageEvent::new(32, window, state, data);
     let mask = EventMask::SUBSTRUCTURE_REDIRECT | EventMask::SUBSTRUCTURE_NOTIFY;
     let sent = connection.send_event(false, root, mask, message);
-    sent.map_err(Error::new)?;
-    // The answer to something harmless says that what came before has been taken.
-    atom(connection, "_NET_WM_STATE").map(drop)
+    sent.map_err(Error::new)?.check().map_err(Error::new)
 }

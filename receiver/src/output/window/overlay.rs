@@ -8,17 +8,20 @@ use super::super::picture::Canvas;
 const GLYPH: usize = 8;
 /// Pixels from one line to the next, before scaling.
 const LINE: usize = 11;
-/// Characters that a line should have room for.
-const COLUMNS: usize = 56;
 const MOST_SCALE: usize = 3;
+/// Figures take at most this share of the width, so that most of the picture stays free.
+const FIGURES_SHARE: (usize, usize) = (9, 10);
+/// Figures are as large as if they had so many characters, so that they do not change their size.
+const FIGURES_COLUMNS: usize = 34;
 const WHITE: u32 = 0x00ff_ffff;
 /// Between the words and the end of their ground, before scaling.
 const MARGIN: usize = 4;
 
 /// Draws figures at the top left, and what must be known in the middle of the lower half.
 pub(super) fn draw(canvas: &mut Canvas, lines: &[String], banner: Option<String>) {
-    let scale = (canvas.width / (COLUMNS * GLYPH)).clamp(1, MOST_SCALE);
     if let Some(longest) = lines.iter().map(String::len).max() {
+        let room = canvas.width * FIGURES_SHARE.0 / FIGURES_SHARE.1;
+        let scale = scale(room, longest.max(FIGURES_COLUMNS));
         let height = lines.len() * LINE * scale;
         ground(canvas, (0, 0), (longest * GLYPH * scale, height), scale);
         for (row, line) in lines.iter().enumerate() {
@@ -27,13 +30,20 @@ pub(super) fn draw(canvas: &mut Canvas, lines: &[String], banner: Option<String>
         }
     }
     if let Some(text) = banner {
+        let scale = scale(canvas.width, text.len());
         let width = (text.len() * GLYPH + 2 * MARGIN) * scale;
         let left = canvas.width.saturating_sub(width) / 2;
         let top = canvas.height * 2 / 3;
-        ground(canvas, (left, top), (text.len() * GLYPH * scale, LINE * scale), scale);
+        let size = (text.len() * GLYPH * scale, (GLYPH + 1) * scale);
+        ground(canvas, (left, top), size, scale);
         let at = (left + MARGIN * scale, top + MARGIN * scale);
         write(canvas, at, scale, &text);
     }
+}
+
+/// How large so many characters can be.
+fn scale(room: usize, characters: usize) -> usize {
+    (room / (characters * GLYPH + 2 * MARGIN)).clamp(1, MOST_SCALE)
 }
 
 /// Darkens the ground of words of this size.
@@ -58,7 +68,9 @@ fn ground(
 fn write(canvas: &mut Canvas, (left, top): (usize, usize), scale: usize, text: &str) {
     for (column, char) in text.chars().enumerate() {
         let code = u32::from(char) as usize;
-        let glyph = BASIC_LEGACY.get(code).unwrap_or(&BASIC_LEGACY[usize::from(b'?')]);
+        let glyph = BASIC_LEGACY
+            .get(code)
+            .unwrap_or(&BASIC_LEGACY[usize::from(b'?')]);
         let at = (left + column * GLYPH * scale, top);
         for (row, bits) in glyph.iter().enumerate() {
             for bit in (0..GLYPH).filter(|bit| bits & (1 << bit) != 0) {
@@ -93,10 +105,17 @@ mod tests {
         let mut canvas = canvas(448, 100);
         draw(&mut canvas, &["I".to_owned()], None);
         assert_eq!(canvas.rgb(0, 0), [0x20, 0x10, 0x08]);
-        assert_eq!(canvas.rgb(7, 7), [0xff; 3]);
+        assert_eq!(canvas.rgb(7, 5), [0xff; 3]);
         assert_eq!(canvas.rgb(100, 90), [0x80, 0x40, 0x20]);
-        let whites = canvas.pixels.iter().filter(|&&pixel| pixel == WHITE).count();
-        let glyph: u32 = BASIC_LEGACY[usize::from(b'I')].iter().map(|row| row.count_ones()).sum();
+        let whites = canvas
+            .pixels
+            .iter()
+            .filter(|&&pixel| pixel == WHITE)
+            .count();
+        let glyph: u32 = BASIC_LEGACY[usize::from(b'I')]
+            .iter()
+            .map(|row| row.count_ones())
+            .sum();
         assert_eq!(whites, glyph as usize);
     }
 
@@ -104,7 +123,11 @@ mod tests {
     fn words_that_do_not_fit_are_cut() {
         for (width, height) in [(0, 0), (1, 1), (10, 3), (3, 100)] {
             let text = "longer than any window, \u{e9}\u{20ac}".to_owned();
-            draw(&mut canvas(width, height), &[text.clone(), text.clone()], Some(text));
+            draw(
+                &mut canvas(width, height),
+                &[text.clone(), text.clone()],
+                Some(text),
+            );
         }
     }
 }
