@@ -13,6 +13,8 @@ mod overlay;
 
 use std::collections::HashSet;
 use std::env;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use common::{Clock, Monotonic, Shutdown, SystemClock};
 use minifb::{InputCallback, Key, WindowOptions};
+use rustix::stdio::dup2_stdout;
 
 use self::full_screen::FullScreen;
 use super::Next;
@@ -102,7 +105,8 @@ impl Window {
             resize: true,
             ..WindowOptions::default()
         };
-        let mut window = minifb::Window::new(title, width, height, options).map_err(|error| {
+        let opened = apart_from_stdout(|| minifb::Window::new(title, width, height, options));
+        let mut window = opened.map_err(|error| {
             let reason = error.to_string();
             Error::Open { reason }
         })?;
@@ -248,6 +252,20 @@ impl Window {
         }
         Next::Elapsed
     }
+}
+
+/// Does something whose words must not stand between the figures: minifb prints on stdout what a
+/// Wayland desktop lacks. They go to stderr.
+fn apart_from_stdout<T>(talk: impl FnOnce() -> T) -> T {
+    let Ok(stdout) = io::stdout().as_fd().try_clone_to_owned() else {
+        return talk();
+    };
+    let moved = dup2_stdout(io::stderr());
+    let outcome = talk();
+    // Neither fails for what has just worked.
+    let _ = io::stdout().flush();
+    let _ = moved.and_then(|()| dup2_stdout(stdout));
+    outcome
 }
 
 /// Says what is missing before anything is waited for.

@@ -9,7 +9,7 @@ use common::wire::tcp::Message;
 use common::{Flags, Frame, Image};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::desktop::{Desktop, Running, SCREEN, await_some, files};
+use crate::desktop::{Desktop, Running, SCREEN, are_installed, await_some, files};
 use crate::server::{picture, serve_one};
 
 /// A native server that sends the frames it is given.
@@ -198,6 +198,79 @@ fn a_placeholder_is_shown_as_such_and_signals_end_it() {
         (whiteness(&desktop.look(), words.clone()) == 0).then_some(())
     });
     kill_process(Pid::from_child(&receiver.0), Signal::TERM).unwrap();
+    assert_eq!(receiver.0.wait().unwrap().code(), Some(0));
+}
+
+/// Where the ground of our pictures is to be seen on the whole screen, with room for the bar code.
+fn find_picture(desktop: &Desktop) -> Option<[u16; 4]> {
+    let screen = Desktop::see([0, 0, SCREEN.0, SCREEN.1], &desktop.name);
+    let is_ground = |pixel: &[u8]| {
+        let pairs = pixel.iter().zip([90, 120, 40]);
+        pairs
+            .into_iter()
+            .all(|(one, other)| one.abs_diff(other) < 4)
+    };
+    let found = screen.pixels.chunks_exact(3).zip(0_u32..);
+    let found = found.filter(|(pixel, _)| is_ground(pixel));
+    let places: Vec<_> = found
+        .map(|(_, at)| (at % u32::from(SCREEN.0), at / u32::from(SCREEN.0)))
+        .collect();
+    let left = places.iter().map(|place| place.0).min()?;
+    let right = places.iter().map(|place| place.0).max()?;
+    let top = places.iter().map(|place| place.1).min()?;
+    let number = |value: u32| u16::try_from(value).unwrap();
+    Some([number(left), number(top), number(right - left + 1), 480])
+}
+
+#[test]
+fn a_window_on_wayland_shows_the_frame_and_obeys_keys() {
+    let Some(desktop) = Desktop::open().filter(|_| are_installed(&["weston"])) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(folder.path(), permissions).unwrap();
+    // A Wayland desktop within the other one.
+    let mut weston = desktop.command("weston");
+    weston.args([
+        "--backend=x11-backend.so",
+        "--socket=wayland-test",
+        "--use-pixman",
+    ]);
+    weston.args(["--width=1000", "--height=740", "--idle-time=0"]);
+    weston.env("XDG_RUNTIME_DIR", folder.path());
+    weston.stdout(Stdio::null()).stderr(Stdio::null());
+    let _weston = Running(weston.spawn().unwrap());
+    await_some("the Wayland desktop", || {
+        files(folder.path())
+            .contains(&"wayland-test".to_owned())
+            .then_some(())
+    });
+
+    let (url, send) = stream();
+    send.send(picture(1, 11, (640, 480))).unwrap();
+    let mut command = desktop.command(env!("CARGO_BIN_EXE_receiver"));
+    command
+        .args([&url, "--display", "window", "--json"])
+        .env_remove("DISPLAY");
+    command
+        .env("XDG_RUNTIME_DIR", folder.path())
+        .env("WAYLAND_DISPLAY", "wayland-test");
+    let mut receiver = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut arrivals = arrivals(&mut receiver);
+
+    let place = await_some("frame 11", || {
+        let place = find_picture(&desktop).filter(|place| place[2] == 640)?;
+        let stamp = common::barcode::read(&Desktop::see(place, &desktop.name))?;
+        (stamp.seq == 11).then_some(place)
+    });
+    assert_eq!(arrivals.next(), Some(1), "stdout is for figures only");
+    desktop.does(&format!(
+        "mousemove {} {} click 1",
+        place[0] + 320,
+        place[1] + 200
+    ));
+    desktop.does("key q");
     assert_eq!(receiver.0.wait().unwrap().code(), Some(0));
 }
 

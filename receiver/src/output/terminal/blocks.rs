@@ -73,8 +73,12 @@ impl Picture {
         frame.render_widget(blocks, above);
         let buffer = frame.buffer_mut();
         let words = Style::new().fg(Color::White).bg(Color::Black);
-        for (row, line) in (above.y..above.bottom()).zip(showing.overlay()) {
-            buffer.set_stringn(above.x, row, format!(" {line} "), above.width.into(), words);
+        let lines = showing.overlay();
+        let longest = lines.iter().map(|line| line.chars().count()).max();
+        let longest = longest.unwrap_or_default();
+        for (row, line) in (above.y..above.bottom()).zip(lines) {
+            let line = format!(" {line:longest$} ");
+            buffer.set_stringn(above.x, row, line, above.width.into(), words);
         }
         if let Some(text) = showing.banner(SystemClock.monotonic()) {
             let text = format!("  {text}  ");

@@ -12,7 +12,8 @@ use crate::figures::{Each, Figures};
 
 /// Seconds that are remembered.
 const HISTORY: usize = 60;
-const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Not the full block: lines of it would run into each other.
+const LEVELS: [char; 7] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 const HEADINGS: &str = "   #      fps   age ms   skipped   rate";
 const KEYS: &str = "↑ ↓ scroll  q quit";
 /// A rate below this share of the fastest receiver's is marked.
@@ -171,8 +172,8 @@ mod tests {
     #[test]
     fn bars_are_as_high_as_the_rate_and_the_newest_stay() {
         let rates = VecDeque::from([0.0, 15.0, 30.0]);
-        assert_eq!(sparkline(&rates, 30.0, 10), "▁▅█");
-        assert_eq!(sparkline(&rates, 30.0, 2), "▅█");
+        assert_eq!(sparkline(&rates, 30.0, 10), "▁▄▇");
+        assert_eq!(sparkline(&rates, 30.0, 2), "▄▇");
         assert_eq!(sparkline(&rates, 30.0, 0), "");
         assert_eq!(sparkline(&VecDeque::from([0.0]), 0.0, 5), "▁");
     }
