@@ -79,6 +79,8 @@ impl Display {
         bell: Bell,
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
+        #[cfg(not(feature = "window"))]
+        let _ = shutdown;
         match (config.screen, stages.first()) {
             (Screen::Terminal, _) => {
                 let terminal = terminal::Terminal::open(config, stages, bell)?;

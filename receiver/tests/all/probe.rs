@@ -101,7 +101,7 @@ fn what_is_wrong_is_told_in_words_and_ends_with_1() {
         found["reasons"][0]
             .as_str()
             .unwrap()
-            .starts_with("no frame came within 1.0 s")
+            .starts_with("no frame came within 1.")
     );
 
     let (found, code) = json(&stream(|seq| (seq % 3 != 1).then(|| usual(seq))));

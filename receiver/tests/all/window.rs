@@ -270,8 +270,12 @@ fn a_window_on_wayland_shows_the_frame_and_obeys_keys() {
         place[0] + 320,
         place[1] + 200
     ));
-    desktop.does("key q");
-    assert_eq!(receiver.0.wait().unwrap().code(), Some(0));
+    // Some time after the click the window has the keyboard, which cannot be seen from outside.
+    let status = await_some("the end", || {
+        desktop.does("key q");
+        receiver.0.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
