@@ -194,13 +194,13 @@ impl Showing {
             }
             lines.push(format!("skipped  {}", self.skipped));
             if let Some(sync) = figures.sync {
-                let off = sync.sync_off_ms.map_or_else(String::new, |off| {
-                    format!(", {:.1}/{:.1} ms off p50/p99", off.p50, off.p99)
-                });
                 lines.push(format!(
-                    "sync     {:.0} ms{off}, late {}",
+                    "sync     {:.0} ms, late {}",
                     sync.sync_ms, self.late
                 ));
+                if let Some(off) = sync.sync_off_ms {
+                    lines.push(format!("off      {:.1}/{:.1} ms p50/p99", off.p50, off.p99));
+                }
             }
         }
         lines
@@ -238,7 +238,7 @@ impl Showing {
         } else {
             "number"
         };
-        format!("picture  {width}x{height}, {kilobytes:.1} kB, {what} {seq}")
+        format!("picture  {width}x{height} {kilobytes:.1} kB {what} {seq}")
     }
 }
 

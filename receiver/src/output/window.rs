@@ -53,8 +53,7 @@ pub enum Error {
     /// There is nothing to open one on, or the libraries are missing.
     #[error(
         "no window can be opened: {reason}. It needs a Wayland or X11 desktop and its libraries \
-         (Debian: libwayland-client0, libwayland-cursor0 and libxkbcommon0, or libx11-6 and \
-         libxcursor1); without one, --display terminal shows the picture too"
+         (Debian: libwayland-client0 and libxkbcommon0, or libx11-6 and libxcursor1); without one, --display terminal shows the picture too"
     )]
     Open {
         /// What is missing.

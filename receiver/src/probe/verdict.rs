@@ -210,16 +210,9 @@ impl fmt::Display for Stream {
         match self.age_ms {
             None => writeln!(f, "  age       not known")?,
             Some(age) => {
-                let (p50, p99, max) = (age.p50, age.p99, age.max);
-                write!(
-                    f,
-                    "  age       {p50:.1}/{p99:.1}/{max:.1} ms p50/p99/max, clock {}",
-                    self.clock
-                )?;
-                match self.round_trip_ms {
-                    Some(round_trip) => writeln!(f, " (round trip {round_trip:.2} ms)")?,
-                    None => writeln!(f)?,
-                }
+                let (p50, p99, max, clock) = (age.p50, age.p99, age.max, self.clock);
+                let times = format!("{p50:.1}/{p99:.1}/{max:.1} ms p50/p99/max");
+                writeln!(f, "  age       {times}, clock {clock}")?;
             }
         }
         let (delivered, others) = (100.0 * self.delivered, self.others());
@@ -233,7 +226,9 @@ impl fmt::Display for Stream {
             1 => ", through 1 relay".to_owned(),
             hops => format!(", through {hops} relays"),
         };
-        writeln!(f, "  protocol  {}{way}", self.protocol)
+        let round_trip = (self.round_trip_ms)
+            .map_or_else(String::new, |millis| format!(", round trip {millis:.2} ms"));
+        writeln!(f, "  protocol  {}{way}{round_trip}", self.protocol)
     }
 }
 

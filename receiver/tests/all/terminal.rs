@@ -174,7 +174,7 @@ fn the_picture_has_its_colours_and_the_terminal_is_given_back() {
     });
     tmux.does(&["resize-window", "-x", "80", "-y", "25"]);
     tmux.presses("i");
-    tmux.await_text("picture  640x480, ");
+    tmux.await_text("picture  640x480 ");
     tmux.presses("Space");
     tmux.await_text("paused");
     tmux.presses("q");
