@@ -48,8 +48,8 @@ pub struct Args {
     /// at the same time; for example 200ms, at most 10s
     ///
     /// Must be longer than frames travel: those that come later count as late, and the newest of
-    /// them is shown at once. With tcp:// capture times are told by the server's clock; with http://
-    /// this machine's clock must agree with the server's (NTP).
+    /// them is shown at once. With tcp:// and ws:// capture times are told by the server's clock; with
+    /// http:// and amqp:// this machine's clock must agree with the server's (NTP).
     #[arg(long, value_name = "D", env = "FRAMECAST_SYNC")]
     pub sync: Option<String>,
 
@@ -163,7 +163,7 @@ Exit codes: 0 at Ctrl-C or after --duration, 1 if nothing came or a file could n
 const PROBE_HELP: &str = "\
 A stream is healthy if frames come, none is a placeholder, at least 99 % are delivered, all can be
 decoded, none is missing for longer than 1 s (4 times the usual distance of a slow stream), they are
-at most 1 s old (where clocks are compared: tcp://), the source does not restart and the connection
+at most 1 s old (where clocks are compared: tcp://, ws://), the source does not restart and the connection
 is not lost.
 
 Jitter is how far the time between messages is from its median.

@@ -202,6 +202,8 @@ impl Terminal {
         Ok(())
     }
 
+    /// A key that comes in the same moment as a change of size is seen together with the next one:
+    /// crossterm 0.29 passes over it.
     fn obey_keys(&mut self) -> Result<Next, Error> {
         while event::poll(Duration::ZERO)? {
             match event::read()? {

@@ -167,12 +167,14 @@ fn the_picture_has_its_colours_and_the_terminal_is_given_back() {
     }
 
     tmux.does(&["resize-window", "-x", "40", "-y", "13"]);
-    await_some("a smaller picture", || {
+    let has_size = |rows: usize, columns: usize| {
         let coloured = tmux.coloured();
-        let rows = cells(&coloured);
-        (rows.len() == 13 && rows[3].len() == 40).then_some(())
-    });
+        let cells = cells(&coloured);
+        (cells.len() == rows && cells[3].len() == columns).then_some(())
+    };
+    await_some("a smaller picture", || has_size(13, 40));
     tmux.does(&["resize-window", "-x", "80", "-y", "25"]);
+    await_some("a larger picture", || has_size(25, 80));
     tmux.presses("i");
     tmux.await_text("picture  640x480 ");
     tmux.presses("Space");
