@@ -5,8 +5,8 @@
 //!
 //! minifb looks for the libraries of Wayland and X11 when the window is opened, so the program
 //! builds and runs without them; Wayland goes first. It tells of events only when asked, so the loop
-//! turns at least every [`TURN`]. What it cannot do, filling the screen, is done in
-//! [`full_screen`].
+//! turns at least every 10 ms. What it cannot do, filling the screen, is done in
+//! `full_screen.rs`.
 
 mod full_screen;
 mod overlay;
