@@ -94,6 +94,18 @@ impl Tmux {
         }
     }
 
+    /// Sends SIGTERM to what the shell runs.
+    fn terminate(&self) {
+        let pid = self.does(&["display-message", "-p", "#{pane_pid}"]);
+        let children = Command::new("pgrep")
+            .args(["-P", pid.trim()])
+            .output()
+            .unwrap();
+        let child = String::from_utf8(children.stdout).unwrap();
+        let sent = Command::new("kill").args(["-TERM", child.trim()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// The terminal is as it was: no raw mode, no alternate screen, and the cursor is there.
     fn assert_sane(&self) {
         let state = "#{alternate_on} #{cursor_flag} #{mouse_any_flag}";
@@ -166,20 +178,21 @@ fn the_picture_has_its_colours_and_the_terminal_is_given_back() {
         );
     }
 
-    tmux.does(&["resize-window", "-x", "40", "-y", "13"]);
+    tmux.presses("i");
+    tmux.await_text("picture  640x480 ");
+    tmux.presses("Space");
+    tmux.await_text("paused");
     let has_size = |rows: usize, columns: usize| {
         let coloured = tmux.coloured();
         let cells = cells(&coloured);
         (cells.len() == rows && cells[3].len() == columns).then_some(())
     };
+    tmux.does(&["resize-window", "-x", "40", "-y", "13"]);
     await_some("a smaller picture", || has_size(13, 40));
     tmux.does(&["resize-window", "-x", "80", "-y", "25"]);
     await_some("a larger picture", || has_size(25, 80));
-    tmux.presses("i");
-    tmux.await_text("picture  640x480 ");
-    tmux.presses("Space");
-    tmux.await_text("paused");
-    tmux.presses("q");
+    // Not by a key: one that comes while a change of size is not yet heard of waits for the next.
+    tmux.terminate();
     tmux.await_text("ended: 0");
     tmux.assert_sane();
 }
@@ -218,19 +231,7 @@ fn without_true_colours_there_are_256_and_signals_give_the_terminal_back() {
     // The nearest of (90, 120, 40) is (95, 135, 0) or so, never a true colour.
     assert!(coloured.contains("38;5;64"), "{coloured}");
     assert!(!coloured.contains("38;2;"), "{coloured}");
-    let pid = tmux.does(&["display-message", "-p", "#{pane_pid}"]);
-    let child = Command::new("pgrep")
-        .args(["-P", pid.trim()])
-        .output()
-        .unwrap();
-    let child = String::from_utf8(child.stdout).unwrap();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", child.trim()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    tmux.terminate();
     tmux.await_text("ended: 0");
     tmux.assert_sane();
 
