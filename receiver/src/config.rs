@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::args::{Args, Level};
+use crate::args::{self, Args, Level, Screen};
 use crate::ingress::{Options, Purpose, Source, SourceError};
+use crate::output::schedule::LONGEST_DELAY;
+use crate::output::terminal;
 use crate::output::{self, Decoder, Outputs, Saver};
+use crate::probe;
 
 /// Longest duration that is read. Far longer ones can add up to more seconds than a [`Duration`] holds, and humantime 2.4 panics at
 /// the edge.
@@ -16,6 +19,10 @@ const MAX_DURATION_BYTES: usize = 16;
 /// Ages travel as whole milliseconds in 32 bits.
 const LONGEST_AGE: Duration = Duration::from_millis(u32::MAX as u64);
 const SHORTEST_AGE: Duration = Duration::from_millis(1);
+/// A probe sees some frames and ends on the same day.
+const SHORTEST_PROBE: Duration = Duration::from_secs(1);
+const PROBE_FOR: Duration = Duration::from_secs(5);
+const LONGEST_PROBE: Duration = Duration::from_secs(600);
 /// Longer than anybody waits, and short enough to be added to any time.
 const LONGEST_RUN: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -32,6 +39,10 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// Where frames are written, if they are.
     pub save: Option<PathBuf>,
+    /// Where pictures are shown.
+    pub screen: Screen,
+    /// From a frame's capture to its display; `None`: as soon as can be.
+    pub sync: Option<Duration>,
     /// Whether pictures are decoded.
     pub decode: Decode,
     /// How figures are printed.
@@ -58,6 +69,12 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    fn from_json(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
 /// A value that can never become right.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -67,6 +84,27 @@ pub enum Error {
     /// The number of receivers.
     #[error("--count 0: right would be 1 to 65535")]
     Count,
+    /// More receivers than the window has room for.
+    #[error(
+        "--display window shows one receiver, not {0}; right would be one window for each, or \
+         --display terminal, which shows the figures of all"
+    )]
+    Several(NonZeroU16),
+    /// Pictures cannot be shown where they would not be seen.
+    #[error(
+        "--display terminal needs stdout to be a terminal; right would be to leave out what follows \
+         the > or |"
+    )]
+    NoTerminal,
+    /// Two things want stdout.
+    #[error("--display terminal and --json both want stdout; right would be one of them")]
+    TerminalJson,
+    /// The window was left out when this program was built.
+    #[error(
+        "--display window is not in this program, which was built without its feature window; \
+         right would be --display terminal"
+    )]
+    NoWindow,
     /// A text that is no length of time.
     #[error("{flag} {text:?}: {reason}; right would be for example 250ms, 10s or 5m")]
     Duration {
@@ -101,17 +139,23 @@ impl Config {
             let least = Duration::from_millis(1);
             parse_duration("--duration", text, (least, LONGEST_RUN))
         });
-        let max_age = args
-            .max_age
-            .map(|text| parse_duration("--max-age", text, (SHORTEST_AGE, LONGEST_AGE)));
-        let options = Options {
-            max_age: max_age.transpose()?,
-            purpose: Purpose::Watch,
-        };
+        let options = options(args.max_age)?;
+        let sync = args.sync.map(|text| {
+            let least = Duration::from_millis(1);
+            parse_duration("--sync", text, (least, LONGEST_DELAY))
+        });
+        let count = NonZeroU16::new(args.count.unwrap_or(1)).ok_or(Error::Count)?;
+        let screen = args.display.unwrap_or_default();
+        check_screen(screen, count)?;
+        if screen == Screen::Terminal && args.json {
+            return Err(Error::TerminalJson);
+        }
         Ok(Self {
-            source: args.url.parse()?,
+            source: args.url.unwrap_or_default().parse()?,
             options,
-            count: NonZeroU16::new(args.count.unwrap_or(1)).ok_or(Error::Count)?,
+            count,
+            screen,
+            sync: sync.transpose()?,
             duration: duration.transpose()?,
             save: args.save,
             decode: if args.decode {
@@ -119,13 +163,20 @@ impl Config {
             } else {
                 Decode::Off
             },
-            format: if args.json {
-                Format::Json
-            } else {
-                Format::Text
-            },
+            format: Format::from_json(args.json),
             level: level_filter(args.log.unwrap_or(Level::Info)),
         })
+    }
+
+    /// Whether frames are to be shown, or scheduled as if they were.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        let has_picture = match self.screen {
+            Screen::None => false,
+            Screen::Terminal => self.count.get() == 1,
+            Screen::Window => true,
+        };
+        has_picture || self.sync.is_some()
     }
 
     /// The outputs of one receiver of those that run.
@@ -148,6 +199,47 @@ impl Config {
             saver: saver.transpose()?,
             decoder,
         })
+    }
+}
+
+/// Checks what was typed for a probe.
+///
+/// # Errors
+/// Names the value, and what would be right.
+pub fn probe_settings(args: args::Probe) -> Result<probe::Settings, Error> {
+    let within = args.within.map_or(Ok(PROBE_FOR), |text| {
+        parse_duration("--for", text, (SHORTEST_PROBE, LONGEST_PROBE))
+    });
+    Ok(probe::Settings {
+        source: args.url.parse()?,
+        options: options(args.max_age)?,
+        within: within?,
+        format: Format::from_json(args.json),
+    })
+}
+
+/// How much a probe says beside its findings.
+#[must_use]
+pub fn probe_level(args: &args::Probe) -> LevelFilter {
+    level_filter(args.log.unwrap_or(Level::Error))
+}
+
+fn options(max_age: Option<String>) -> Result<Options, Error> {
+    let max_age =
+        max_age.map(|text| parse_duration("--max-age", text, (SHORTEST_AGE, LONGEST_AGE)));
+    Ok(Options {
+        max_age: max_age.transpose()?,
+        purpose: Purpose::Watch,
+    })
+}
+
+/// Whether so many receivers can be shown there.
+fn check_screen(screen: Screen, count: NonZeroU16) -> Result<(), Error> {
+    match screen {
+        Screen::Window if cfg!(not(feature = "window")) => Err(Error::NoWindow),
+        Screen::Terminal if !terminal::is_here() => Err(Error::NoTerminal),
+        Screen::Window if count.get() > 1 => Err(Error::Several(count)),
+        _ => Ok(()),
     }
 }
 
@@ -193,7 +285,7 @@ mod tests {
 
     fn args() -> Args {
         Args {
-            url: "tcp://cam:7400".to_owned(),
+            url: Some("tcp://cam:7400".to_owned()),
             ..Args::default()
         }
     }
@@ -226,7 +318,7 @@ mod tests {
         };
         assert!(text(max_age).starts_with("--max-age \"60days\": right would be 1ms"));
         let url = Args {
-            url: "ftp://cam".to_owned(),
+            url: Some("ftp://cam".to_owned()),
             ..args()
         };
         assert!(text(url).starts_with("URL scheme ftp://"));

@@ -3,21 +3,19 @@
 //! All receivers share one set of histograms: one each would be too large for thousands. They are
 //! filled by whoever reports, from what the receivers left in their slots.
 
-use std::ops::Add;
+mod moment;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::synchrony::Synchrony;
-use common::{Clock, Monotonic, SystemClock};
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::account::Counts;
+use self::moment::{Moment, each, flows, median_ms, rates};
 use crate::config::{Config, Decode};
 use crate::ingress::Source;
-use crate::output::Tally;
-use crate::watch::{Health, Slot};
+use crate::watch::Slot;
 
 /// Histograms go from a microsecond to ten minutes, to three digits.
 const LONGEST_US: u64 = 600_000_000;
@@ -80,12 +78,20 @@ pub struct Figures {
     /// What decoding shows, if it is wanted.
     #[serde(flatten)]
     pub pictures: Option<Pictures>,
+    /// Frames shown; null without a display or a schedule.
+    pub shown: Option<u64>,
+    /// How the schedule is kept, if there is one.
+    #[serde(flatten)]
+    pub sync: Option<Sync>,
     /// Encoded bytes of a new frame, the mean; for people.
     #[serde(skip)]
     pub frame_bytes: f64,
     /// The receivers' frame rates, for people.
     #[serde(skip)]
     pub rates: Rates,
+    /// Receiver by receiver, for people.
+    #[serde(skip)]
+    pub each: Vec<Each>,
     /// Why the first of those not connected is not, for people.
     #[serde(skip)]
     pub trouble: Option<String>,
@@ -118,6 +124,20 @@ pub struct Pictures {
     pub mislabelled: u64,
 }
 
+/// How the schedule of `--sync` is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Sync {
+    /// From capture to display, as it was asked for.
+    pub sync_ms: f64,
+    /// 99th percentile of last minus first showing, over the frames that all receivers of this
+    /// program showed; null with one receiver or without such a frame.
+    pub sync_spread_ms: Option<f64>,
+    /// How long after their time frames were shown; null if none was, or no age is known.
+    pub sync_off_ms: Option<Ages>,
+    /// Frames that came after their time.
+    pub late: u64,
+}
+
 /// Frames in a second, receiver by receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rates {
@@ -127,14 +147,30 @@ pub struct Rates {
     pub median: f64,
 }
 
+/// The figures of one receiver.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Each {
+    /// Whether there is a connection at the end of that time.
+    pub is_connected: bool,
+    /// Frames in a second.
+    pub fps: f64,
+    /// Median age at arrival, if one is known.
+    pub age_ms: Option<f64>,
+    /// Frames missing in jumps, from the beginning.
+    pub skipped: u64,
+}
+
 /// Takes what receivers have seen and makes figures of it.
 #[derive(Debug)]
 pub struct Collector {
     url: String,
     clock: &'static str,
     decode: Decode,
+    is_shown: bool,
+    sync: Option<Duration>,
     slots: Vec<Arc<Slot>>,
     synchrony: Synchrony,
+    showing: Synchrony,
     start: Moment,
     last: Moment,
     second: Times,
@@ -153,7 +189,10 @@ impl Collector {
                 Source::Http(_) | Source::Amqp(_) => "unchecked",
             },
             decode: config.decode,
+            is_shown: config.is_shown(),
+            sync: config.sync,
             synchrony: Synchrony::new(config.count.get()),
+            showing: Synchrony::new(config.count.get()),
             last: start.clone(),
             start,
             slots,
@@ -188,9 +227,20 @@ impl Collector {
                     times.apart.add(apart);
                 }
             }
+            for presented in &seen.presented {
+                let apart = self.showing.add(presented.identity, presented.at);
+                for times in [&mut self.second, &mut self.total] {
+                    times.off.add(presented.off);
+                    times.shown_apart.add(apart);
+                    times.shown += 1;
+                }
+            }
+            now.late += seen.late;
+            now.ages.push(median_ms(&seen.arrivals));
             now.add(seen.counts, seen.tally, seen.health);
         }
         self.synchrony.expire(now.at);
+        self.showing.expire(now.at);
         now
     }
 
@@ -235,86 +285,20 @@ impl Collector {
                 decode_errors: to.tally.errors - from.tally.errors,
                 mislabelled: to.tally.mislabelled - from.tally.mislabelled,
             }),
+            shown: self.is_shown.then_some(times.shown),
+            sync: self.sync.map(|delay| Sync {
+                sync_ms: 1e3 * delay.as_secs_f64(),
+                sync_spread_ms: times.shown_apart.summary().map(|apart| apart.p99),
+                sync_off_ms: times.off.summary(),
+                late: to.late - from.late,
+            }),
             frame_bytes,
             rates: rates(&flows, seconds),
+            each: each(from, to, seconds),
             trouble: to.trouble.clone(),
             failure: to.failure.clone(),
         }
     }
-}
-
-/// The state of everything at one time.
-#[derive(Debug, Clone)]
-struct Moment {
-    at: Monotonic,
-    /// Processor time this process has used.
-    cpu: Duration,
-    /// Receiver by receiver.
-    counts: Vec<Counts>,
-    tally: Tally,
-    connected: u16,
-    trouble: Option<String>,
-    failure: Option<String>,
-}
-
-impl Moment {
-    /// Now, with so many receivers that have seen nothing.
-    fn now(receivers: usize) -> Self {
-        Self {
-            at: SystemClock.monotonic(),
-            cpu: process_time(),
-            counts: vec![Counts::default(); receivers],
-            tally: Tally::default(),
-            connected: 0,
-            trouble: None,
-            failure: None,
-        }
-    }
-
-    fn add(&mut self, counts: Counts, tally: Tally, health: Health) {
-        self.counts.push(counts);
-        self.tally.decoded += tally.decoded;
-        self.tally.errors += tally.errors;
-        self.tally.mislabelled += tally.mislabelled;
-        match health {
-            Health::Connected => self.connected += 1,
-            Health::Waiting(reason) => self.trouble = self.trouble.take().or(reason),
-            Health::Failed(reason) => self.failure = Some(reason),
-        }
-    }
-
-    fn sum(&self) -> Counts {
-        self.counts
-            .iter()
-            .copied()
-            .fold(Counts::default(), Counts::add)
-    }
-}
-
-/// What came as time went by, receiver by receiver, the least first.
-fn flows(from: &Moment, to: &Moment) -> Vec<u64> {
-    let mut flows: Vec<_> = (to.counts.iter().zip(&from.counts))
-        .map(|(to, from)| to.flow_since(from))
-        .collect();
-    flows.sort_unstable();
-    flows
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a rate needs no more than 53 bits"
-)]
-fn rates(flows: &[u64], seconds: f64) -> Rates {
-    let rate = |index: usize| flows.get(index).map_or(0.0, |&flow| flow as f64 / seconds);
-    Rates {
-        min: rate(0),
-        median: rate(flows.len() / 2),
-    }
-}
-
-fn process_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// How ages and distances are spread.
@@ -322,6 +306,10 @@ fn process_time() -> Duration {
 struct Times {
     ages: Spread,
     apart: Spread,
+    /// Showings after their time, and from each other.
+    off: Spread,
+    shown_apart: Spread,
+    shown: u64,
 }
 
 impl Times {
@@ -329,12 +317,22 @@ impl Times {
         Self {
             ages: Spread::new(),
             apart: Spread::new(),
+            off: Spread::new(),
+            shown_apart: Spread::new(),
+            shown: 0,
         }
     }
 
     fn reset(&mut self) {
-        self.ages.micros.reset();
-        self.apart.micros.reset();
+        for spread in [
+            &mut self.ages,
+            &mut self.apart,
+            &mut self.off,
+            &mut self.shown_apart,
+        ] {
+            spread.micros.reset();
+        }
+        self.shown = 0;
     }
 }
 

@@ -20,7 +20,11 @@ pub mod config;
 pub mod figures;
 pub mod ingress;
 #[cfg(feature = "program")]
+pub mod logbook;
+#[cfg(feature = "program")]
 pub mod output;
+#[cfg(feature = "program")]
+pub mod probe;
 #[cfg(feature = "program")]
 pub mod report;
 #[cfg(feature = "program")]

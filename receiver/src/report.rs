@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use crate::config::Format;
 use crate::figures::Figures;
+use crate::probe::Verdict;
 
 /// Prints figures.
 #[derive(Debug)]
@@ -49,6 +50,45 @@ impl<W: Write> Report<W> {
     fn print(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{text}")?;
         self.out.flush()
+    }
+}
+
+/// Prints what a probe has found.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn print_probe(verdict: &Verdict, format: Format) -> io::Result<()> {
+    let mut report = Report::new(io::stdout(), format);
+    match format {
+        Format::Text => report.print(&verdict.to_string()),
+        Format::Json => report.print(&serde_json::to_string(verdict)?),
+    }
+}
+
+/// What is going on, on one line of stderr that is written over and over.
+#[derive(Debug)]
+pub struct Progress {
+    is_wanted: bool,
+}
+
+impl Progress {
+    /// Progress that is shown if somebody would see it.
+    #[must_use]
+    pub const fn new(is_wanted: bool) -> Self {
+        Self { is_wanted }
+    }
+
+    /// Shows this instead of what was there.
+    pub fn show(&self, text: &str) {
+        if self.is_wanted {
+            // Nobody misses it.
+            let _ = write!(io::stderr(), "\r{text}\x1b[K");
+        }
+    }
+
+    /// Leaves the line empty.
+    pub fn clear(&self) {
+        self.show("");
     }
 }
 

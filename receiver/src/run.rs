@@ -7,10 +7,11 @@ use std::time::Duration;
 use common::{Clock, Shutdown, SystemClock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::args::Screen;
 use crate::config::{Config, Format};
 use crate::figures::{Collector, Figures};
 use crate::ingress::Ingress;
-use crate::output;
+use crate::output::{self, Bell, Display, Next, Stage};
 use crate::report::Report;
 use crate::watch::{Slot, Watcher};
 
@@ -58,7 +59,7 @@ pub enum Error {
 /// Why the reporting is over.
 #[derive(Debug)]
 enum Ending {
-    /// Somebody said the word: a signal, or a receiver that has failed.
+    /// Somebody said the word: a signal, whoever looks, or a receiver that has failed.
     Told,
     /// The time given is over.
     Elapsed(Duration),
@@ -72,10 +73,16 @@ enum Ending {
 /// If there was no success: see [`Error`].
 pub fn run(config: &Config, shutdown: &Shutdown) -> Result<(), Error> {
     raise_open_files();
-    let (slots, ended) = start(config, shutdown)?;
+    let Started {
+        slots,
+        stages,
+        bell,
+        ended,
+    } = start(config, shutdown)?;
     let mut collector = Collector::new(config, slots);
     let mut report = Report::new(io::stdout(), config.format);
-    let ending = observe(config, shutdown, &mut collector, &mut report)?;
+    let display = Display::open(config, stages, bell, shutdown)?;
+    let ending = observe(config, shutdown, display, (&mut collector, &mut report))?;
     shutdown.trigger();
     // Nothing is ever sent: this ends when the last receiver has dropped its end.
     let _ = ended.recv_timeout(GRACE);
@@ -87,18 +94,33 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> Result<(), Error> {
     judge(ending, figures)
 }
 
-/// Starts all receivers; the channel is closed when the last one has ended.
-fn start(
-    config: &Config,
-    shutdown: &Shutdown,
-) -> Result<(Vec<Arc<Slot>>, mpsc::Receiver<()>), Error> {
+/// Receivers that run.
+struct Started {
+    /// What each has seen.
+    slots: Vec<Arc<Slot>>,
+    /// What each has to be shown; none if nothing is.
+    stages: Vec<Arc<Stage>>,
+    /// Rung by all of them.
+    bell: Bell,
+    /// Closed when the last one has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+/// Starts all receivers.
+fn start(config: &Config, shutdown: &Shutdown) -> Result<Started, Error> {
     let (alive, ended) = mpsc::channel();
+    let bell = Bell::default();
     let mut slots = Vec::with_capacity(config.count.get().into());
+    let mut stages = Vec::new();
     for index in 0..config.count.get() {
         let slot = Arc::new(Slot::default());
+        let stage = || Arc::new(Stage::new(config.sync, bell.clone(), slot.clone()));
+        let stage = config.is_shown().then(stage);
+        stages.extend(stage.clone());
         let watcher = Watcher {
             ingress: Ingress::open(config.source.clone(), config.options, shutdown.clone()),
             outputs: config.outputs(index)?,
+            stage,
             slot: slot.clone(),
             shutdown: shutdown.clone(),
             alive: alive.clone(),
@@ -107,27 +129,38 @@ fn start(
         started.map_err(|source| Error::Thread { index, source })?;
         slots.push(slot);
     }
-    Ok((slots, ended))
+    Ok(Started {
+        slots,
+        stages,
+        bell,
+        ended,
+    })
 }
 
-/// Reports every second until the end.
+/// Shows, and reports every second, until the end.
 fn observe(
     config: &Config,
     shutdown: &Shutdown,
-    collector: &mut Collector,
-    report: &mut Report<Stdout>,
+    mut display: Display,
+    (collector, report): (&mut Collector, &mut Report<Stdout>),
 ) -> Result<Ending, Error> {
     let start = SystemClock.monotonic();
     let end = config.duration.map(|duration| (start + duration, duration));
     let mut next = start + SECOND;
     loop {
         let until = end.map_or(next, |(end, _)| next.min(end));
-        if shutdown.wait(until.since(SystemClock.monotonic())) {
+        if display.show_until(until, shutdown)? != Next::Elapsed {
             return Ok(Ending::Told);
         }
         let now = SystemClock.monotonic();
-        if now >= next && unless_closed(report.second(&collector.second()))? == Stream::Closed {
-            return Ok(Ending::Unread);
+        if now >= next {
+            let figures = collector.second();
+            display.note_figures(&figures);
+            // There stdout is the screen.
+            let is_told = config.screen == Screen::Terminal;
+            if !is_told && unless_closed(report.second(&figures))? == Stream::Closed {
+                return Ok(Ending::Unread);
+            }
         }
         if let Some((_, duration)) = end.filter(|(end, _)| now >= *end) {
             return Ok(Ending::Elapsed(duration));

@@ -6,6 +6,8 @@ use common::Shutdown;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::output::terminal;
+
 /// As shells say for a program that a signal ended: 128 and the signal's number.
 const SIGNALLED: i32 = 128;
 
@@ -21,6 +23,7 @@ pub fn listen(shutdown: Shutdown) -> io::Result<()> {
             shutdown.trigger();
         }
         if let Some(signal) = received.next() {
+            terminal::give_back();
             process::exit(SIGNALLED + signal);
         }
     };

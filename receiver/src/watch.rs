@@ -9,18 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use common::{
-    Clock, Frame, Identity, Monotonic, Payload, RecvError, Shutdown, Subscribe, SystemClock,
-};
+use common::{Clock, Identity, Monotonic, Payload, RecvError, Shutdown, Subscribe, SystemClock};
 
 use crate::account::{Account, Counts, Kind};
 use crate::ingress::Ingress;
-use crate::output::{self, Outputs, Tally};
+use crate::output::{self, Outputs, Stage, Tally};
 
 const STACK_BYTES: usize = 256 << 10;
 /// How often the state is brought up to date when nothing comes.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Most arrivals that wait to be taken; further ones have no age.
+/// Most arrivals, and most showings, that wait to be taken; further ones have no age.
 const MAX_ARRIVALS: usize = 1 << 16;
 
 /// When a frame arrived.
@@ -32,6 +30,18 @@ pub struct Arrival {
     pub at: Monotonic,
     /// How old it was then, if that is known.
     pub age: Option<Duration>,
+}
+
+/// When a frame was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presented {
+    /// Which frame.
+    pub identity: Identity,
+    /// When it was on the screen.
+    pub at: Monotonic,
+    /// How long after its time in the schedule that was; `None` without a schedule, or if the
+    /// frame's age was not known.
+    pub off: Option<Duration>,
 }
 
 /// Whether a receiver gets on.
@@ -56,6 +66,10 @@ pub struct Seen {
     pub tally: Tally,
     /// Arrivals since they were last taken.
     pub arrivals: Vec<Arrival>,
+    /// Frames shown since they were last taken.
+    pub presented: Vec<Presented>,
+    /// Frames from the beginning that came after their time in the schedule.
+    pub late: u64,
 }
 
 /// Where a receiver leaves what it has seen.
@@ -69,20 +83,37 @@ impl Default for Slot {
             counts: Counts::default(),
             tally: Tally::default(),
             arrivals: Vec::new(),
+            presented: Vec::new(),
+            late: 0,
         }))
     }
 }
 
 impl Slot {
-    /// What was seen; its arrivals are handed out once.
+    /// What was seen; arrivals and showings are handed out once.
     #[must_use]
     pub fn take(&self) -> Seen {
         let mut seen = self.lock();
         let arrivals = std::mem::take(&mut seen.arrivals);
+        let presented = std::mem::take(&mut seen.presented);
         Seen {
             arrivals,
+            presented,
             ..seen.clone()
         }
+    }
+
+    /// Notes that a frame was shown.
+    pub fn note_shown(&self, presented: Presented) {
+        let mut seen = self.lock();
+        if seen.presented.len() < MAX_ARRIVALS {
+            seen.presented.push(presented);
+        }
+    }
+
+    /// Notes how many frames came after their time so far.
+    pub fn note_late(&self, late: u64) {
+        self.lock().late = late;
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -97,6 +128,8 @@ pub struct Watcher {
     pub ingress: Ingress,
     /// What becomes of frames.
     pub outputs: Outputs,
+    /// Where to leave frames to be shown, if somebody looks.
+    pub stage: Option<Arc<Stage>>,
     /// Where to leave what was seen.
     pub slot: Arc<Slot>,
     /// Triggered by a receiver that fails for good.
@@ -139,8 +172,16 @@ impl Watcher {
 
     fn take(&mut self, payload: &Payload, account: &mut Account) -> Result<(), output::Error> {
         let arrived_at = SystemClock.wall();
-        let is_new = |frame: &&Frame| account.add(&frame.head, frame.data().len()) == Kind::New;
-        let frames: Vec<_> = payload.frames.iter().filter(is_new).collect();
+        let mut frames = Vec::with_capacity(payload.frames.len());
+        for frame in &payload.frames {
+            let kind = account.add(&frame.head, frame.data().len());
+            if let Some(stage) = self.stage.as_ref().filter(|_| kind != Kind::Duplicate) {
+                stage.put(frame.clone(), self.ingress.age(&frame.head, arrived_at));
+            }
+            if kind == Kind::New {
+                frames.push(frame);
+            }
+        }
         {
             let mut seen = self.slot.lock();
             let room = MAX_ARRIVALS.saturating_sub(seen.arrivals.len());

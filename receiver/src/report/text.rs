@@ -1,6 +1,6 @@
 //! Figures as text for people.
 
-use crate::figures::Figures;
+use crate::figures::{Figures, Sync};
 
 /// One line for a second.
 pub(super) fn second(figures: &Figures) -> String {
@@ -38,6 +38,9 @@ pub(super) fn summary(figures: &Figures) -> String {
     if let Some(millis) = figures.synchrony_ms {
         text.push_str(&format!("\n  synchrony  {millis:.1} ms p99"));
     }
+    if let Some(sync) = figures.sync {
+        text.push_str(&format!("\n  sync       {}", kept(&sync)));
+    }
     text.push_str(&format!("\n  cpu        {:.1} % of a core", figures.cpu));
     text
 }
@@ -49,7 +52,8 @@ fn one_receiver(figures: &Figures) -> String {
     }
     let (fps, size, bitrate) = (figures.fps, size(figures), bitrate(figures));
     let (age, losses) = (age(figures), losses(figures));
-    format!("{fps:.1} fps  {size}  {bitrate}{age}{losses}")
+    let sync = sync(figures);
+    format!("{fps:.1} fps  {size}  {bitrate}{age}{sync}{losses}")
 }
 
 fn several_receivers(figures: &Figures) -> String {
@@ -64,7 +68,23 @@ fn several_receivers(figures: &Figures) -> String {
     if let Some(millis) = figures.synchrony_ms {
         text.push_str(&format!("  synchrony {millis:.1} ms p99"));
     }
-    text + &losses(figures)
+    text + &sync(figures) + &losses(figures)
+}
+
+fn sync(figures: &Figures) -> String {
+    (figures.sync).map_or_else(String::new, |sync| format!("  sync {}", kept(&sync)))
+}
+
+/// How a schedule was kept.
+fn kept(sync: &Sync) -> String {
+    let mut text = format!("{:.0} ms", sync.sync_ms);
+    if let Some(off) = sync.sync_off_ms {
+        text.push_str(&format!(", off {:.1}/{:.1} ms p50/p99", off.p50, off.p99));
+    }
+    if let Some(spread) = sync.sync_spread_ms {
+        text.push_str(&format!(", spread {spread:.1} ms p99"));
+    }
+    text + &format!(", late {}", sync.late)
 }
 
 fn size(figures: &Figures) -> String {
@@ -140,11 +160,14 @@ mod tests {
             cpu: 1.0,
             elapsed_s: 1.0,
             pictures: None,
+            shown: None,
+            sync: None,
             frame_bytes: 90_100.0,
             rates: Rates {
                 min: 29.0,
                 median: 30.0,
             },
+            each: Vec::new(),
             trouble: None,
             failure: None,
         }
@@ -176,6 +199,20 @@ mod tests {
         let line = "19 of 20 connected (connection reset)  29.0/30.0 fps min/median  21.6 Mbit/s  \
             age 1.2/2.3 ms p50/p99  synchrony 4.2 ms p99  gaps 0  skipped 0  restarts 1";
         assert_eq!(second(&figures), line);
+    }
+
+    #[test]
+    fn how_a_schedule_was_kept_is_said_in_both() {
+        let mut figures = figures();
+        figures.sync = Some(Sync {
+            sync_ms: 200.0,
+            sync_spread_ms: Some(0.84),
+            sync_off_ms: figures.age_ms,
+            late: 3,
+        });
+        let words = "200 ms, off 1.2/2.3 ms p50/p99, spread 0.8 ms p99, late 3";
+        assert!(second(&figures).contains(&format!("  sync {words}  gaps 0")));
+        assert!(summary(&figures).contains(&format!("\n  sync       {words}\n")));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use common::barcode::{self, Stamp};
 use common::wire::mjpeg;
 use common::wire::tcp::{Goodbye, GoodbyeCode, Hello, Message, Sender, Welcome, append};
-use common::{DecodeError, Flags, Format, Frame, Head, Identity, Shutdown, Timestamp};
+use common::{DecodeError, Flags, Format, Frame, Head, Identity, Image, Shutdown, Timestamp};
 use receiver::ingress::{Ingress, Options};
 
 /// Long enough for a slow machine; nothing waits for it when all is well.
@@ -26,6 +27,16 @@ pub(crate) type Script = Box<dyn FnOnce(&mut Peer) + Send>;
 pub(crate) struct Peer {
     stream: TcpStream,
     buffer: BytesMut,
+}
+
+impl Clone for Peer {
+    /// Another hand on the same connection; only one of them may listen.
+    fn clone(&self) -> Self {
+        Self {
+            stream: self.stream.try_clone().unwrap(),
+            buffer: BytesMut::new(),
+        }
+    }
 }
 
 impl Peer {
@@ -110,6 +121,10 @@ impl Peer {
 pub(crate) fn serve(scripts: Vec<Script>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    if scripts.is_empty() {
+        // Closed before anybody can come.
+        return port;
+    }
     thread::spawn(move || {
         for script in scripts {
             let (stream, _) = listener.accept().unwrap();
@@ -154,4 +169,23 @@ pub(crate) fn part(epoch: u64, seq: u64) -> Vec<u8> {
 
 pub(crate) fn content_type(more: &str) -> String {
     format!("Content-Type: {}\r\n{more}", mjpeg::CONTENT_TYPE)
+}
+
+/// A picture that bears its number as a bar code, captured in November 2023.
+pub(crate) fn picture(epoch: u64, seq: u64, (width, height): (u16, u16)) -> Frame {
+    let mut image = Image::filled(width, height, [90, 120, 40]);
+    let mut head = frame(epoch, seq).head;
+    (head.width, head.height) = (width, height);
+    let captured_at = head.captured_at;
+    assert!(barcode::draw(&mut image, Stamp { seq, captured_at }));
+    let (width, height) = (width.into(), height.into());
+    let pixels = turbojpeg::Image {
+        pixels: &image.pixels[..],
+        width,
+        pitch: 3 * width,
+        height,
+        format: turbojpeg::PixelFormat::RGB,
+    };
+    let jpeg = turbojpeg::compress(pixels, 90, turbojpeg::Subsamp::None).unwrap();
+    Frame::new(head, Bytes::from(jpeg.to_vec()))
 }
