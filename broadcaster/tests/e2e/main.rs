@@ -10,6 +10,7 @@ mod clients;
 mod configuration;
 mod drop_in;
 mod exchange;
+mod page;
 mod program;
 mod relay;
 mod stage;
