@@ -11,6 +11,7 @@
 pub mod accept;
 pub mod admission;
 pub mod ages;
+pub mod assets;
 pub mod drop_in;
 pub mod framing;
 pub mod guest;

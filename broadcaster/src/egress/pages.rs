@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::accept::request::Reply;
+use super::assets;
 use super::drop_in::{self, DropIn};
 use super::still::{Still, Stills};
 use crate::channel::{Channel, Channels, Unknown};
@@ -32,8 +33,6 @@ use crate::channel::{Channel, Channels, Unknown};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long hyper waits for the head, which is already here.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-const PAGE: &str = include_str!("../../assets/index.html");
 
 /// The routes, ready to be served.
 #[derive(Debug, Clone)]
@@ -48,16 +47,21 @@ struct Site {
     stills: Vec<Stills>,
     budget: Budget,
     allow_origin: Option<HeaderValue>,
+    /// `Content-Security-Policy` of the page.
+    policy: HeaderValue,
 }
 
 impl Pages {
     /// Pages about `channels`; stills may be read by pages from `allow_origin`.
     #[must_use]
     pub fn new(channels: Channels, budget: Budget, allow_origin: Option<&str>) -> Self {
+        let policy = assets::policy(allow_origin);
+        let policy = HeaderValue::try_from(policy).expect("origins are checked to be ASCII");
         let allow_origin = allow_origin.and_then(|origin| HeaderValue::from_str(origin).ok());
         let router = Router::new()
             .route("/", get(home))
             .route("/watch/{channel}", get(watch))
+            .route("/assets/{file}", get(asset))
             .route("/live/{file}", get(still))
             .route("/snapshot", get(home))
             .route("/state", get(state))
@@ -69,6 +73,7 @@ impl Pages {
                 channels,
                 budget,
                 allow_origin,
+                policy,
             }));
         Self { router }
     }
@@ -98,7 +103,7 @@ async fn home(State(site): Shared, uri: Uri) -> Response {
     let query = uri.query().unwrap_or_default();
     match drop_in::asked(uri.path(), query, &site.channels) {
         Ok(Some(DropIn::Snapshot(channel))) => snapshot(&site, channel, query).await,
-        Ok(_) => page(&site.channels, 0),
+        Ok(_) => page(&site, None),
         Err(unknown) => no_such_channel(&unknown),
     }
 }
@@ -131,20 +136,35 @@ async fn state(State(site): Shared) -> Response {
 
 async fn watch(State(site): Shared, Path(channel): Path<String>) -> Response {
     match site.channels.find(&channel) {
-        Ok(channel) => page(&site.channels, channel),
+        Ok(channel) => page(&site, Some(channel)),
         Err(unknown) => no_such_channel(&unknown),
     }
 }
 
-/// The page of the channel at a place, with links to the others.
-fn page(channels: &Channels, place: usize) -> Response {
-    let shown = &channels[place].name;
-    let others = channels.iter().map(|channel| &channel.name);
-    let others = others.filter(|name| *name != shown);
-    let links = others.map(|name| format!(r#"<a href="/watch/{name}">{name}</a>"#));
-    let page = PAGE.replace("{{channel}}", shown);
-    let page = page.replace("{{others}}", &links.collect::<String>());
-    (no_store(), Html(page)).into_response()
+/// The page, beginning with the channel at a place or with all of them.
+fn page(site: &Site, place: Option<usize>) -> Response {
+    let mut headers = no_store();
+    headers.insert(header::CONTENT_SECURITY_POLICY, site.policy.clone());
+    let no_referrer = HeaderValue::from_static("no-referrer");
+    headers.insert(header::REFERRER_POLICY, no_referrer);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff());
+    (headers, Html(assets::page(&site.channels, place))).into_response()
+}
+
+/// A file of the page.
+async fn asset(Path(file): Path<String>) -> Response {
+    let Some(asset) = assets::find(&file) else {
+        return nothing_here().await.into_response();
+    };
+    let mut headers = no_store();
+    let content_type = HeaderValue::from_static(asset.content_type);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff());
+    (headers, asset.text).into_response()
+}
+
+const fn no_sniff() -> HeaderValue {
+    HeaderValue::from_static("nosniff")
 }
 
 async fn still(
@@ -248,6 +268,7 @@ fn facts(channel: &Channel) -> String {
 
 async fn nothing_here() -> impl IntoResponse {
     let text = "nothing here; there is: / /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
+                /live/CHANNEL.ws /live.ws \
                 /healthz /readyz, and as in ustreamer /stream /snapshot /state\n";
     (StatusCode::NOT_FOUND, no_store(), text)
 }

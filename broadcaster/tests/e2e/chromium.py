@@ -1,35 +1,26 @@
-"""Opens a page in headless Chromium and prints the sequence number of its live picture, twice.
-
-usage: chromium.py URL desktop|phone FOLDER
-
-The numbers are read off two screenshots a second apart, which stay in FOLDER. The browser is driven over WebDriver (https://www.w3.org/TR/webdriver2/).
-"""
+"""Headless Chromium over WebDriver (https://www.w3.org/TR/webdriver2/), and what its screen shows."""
 
 import base64
 import contextlib
 import json
 import os
-import pathlib
 import re
 import signal
 import subprocess
-import sys
-import tempfile
-import time
 import urllib.request
 
 import cv2
 import numpy
 
-from opencv import sequence_number
+from opencv import bar_code
 
-# All of it together; whoever runs this has to wait a little longer, or cannot be tidied up after.
-DEADLINE_S = 30
-SECONDS_APART = 1
+# For whatever the browser is asked to wait for.
+PATIENCE_S = 20
 
 # Emulated, since a real window is never narrower than 500 pixels and loses its frame.
 SCREENS = {
     "desktop": {"width": 1280, "height": 800, "pixelRatio": 1, "mobile": False, "touch": False},
+    "wide": {"width": 1440, "height": 900, "pixelRatio": 1, "mobile": False, "touch": False},
     "phone": {"width": 390, "height": 844, "pixelRatio": 3, "mobile": True, "touch": True},
 }
 
@@ -37,19 +28,6 @@ FLAGS = """
     --headless --no-sandbox --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
 """.split()
-
-# Waits for the first picture. Answers with its edges in pixels of the screen, and its own size.
-FIND_PICTURE = """
-    const [image, answer] = arguments;
-    const look = () => {
-        if (!image.naturalWidth) return requestAnimationFrame(look);
-        const {left, top, right, bottom} = image.getBoundingClientRect();
-        const edges = [left, top, right, bottom].map(edge => Math.round(edge * devicePixelRatio));
-        answer([edges, [image.naturalWidth, image.naturalHeight]]);
-    };
-    look();
-"""
-
 
 @contextlib.contextmanager
 def chromedriver(folder):
@@ -75,11 +53,12 @@ def chromedriver(folder):
 class Session:
     """A browser with one page."""
 
-    def __init__(self, driver, screen, folder):
+    def __init__(self, driver, folder, screen="desktop"):
         capabilities = {
             # A page with a stream in it never finishes loading.
             "pageLoadStrategy": "none",
-            "timeouts": {"implicit": 1000 * DEADLINE_S, "script": 1000 * DEADLINE_S},
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "timeouts": {"implicit": 1000 * PATIENCE_S, "script": 1000 * PATIENCE_S},
             "goog:chromeOptions": {
                 "args": [*FLAGS, f"--user-data-dir={folder}/profile"],
                 "mobileEmulation": {"deviceMetrics": SCREENS[screen]},
@@ -95,45 +74,38 @@ class Session:
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)["value"]
 
-    def find_picture(self, url):
-        """Opens the page; edges and size of its live picture, once there is one."""
+    def cdp(self, command, **parameters):
+        """What only Chromium's own protocol can do."""
+        return self.ask("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def open(self, url):
         self.ask("POST", "/url", {"url": url})
-        image = self.ask("POST", "/element", {"using": "css selector", "value": "#live"})
-        return self.ask("POST", "/execute/async", {"script": FIND_PICTURE, "args": [image]})
+
+    def run(self, script, *arguments):
+        """What the body of a function returns; a promise is waited for."""
+        return self.ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def wait_for(self, script, *arguments):
+        """Waits until the expression is true; its value."""
+        looks = f"""
+            const look = () => {{
+                const value = (() => ({script}))();
+                value ? done(value) : setTimeout(look, 20);
+            }};
+            let done;
+            const told = new Promise(resolve => done = resolve);
+            look();
+            return told;
+        """
+        return self.run(looks, *arguments)
 
     def screenshot(self):
-        return base64.b64decode(self.ask("GET", "/screenshot"))
+        png = base64.b64decode(self.ask("GET", "/screenshot"))
+        return cv2.imdecode(numpy.frombuffer(png, numpy.uint8), cv2.IMREAD_COLOR)
 
 
-def number_shown(screenshot, edges, size):
-    """The number of the picture between these edges, once it is scaled back to its size."""
-    screen = cv2.imdecode(numpy.frombuffer(screenshot, numpy.uint8), cv2.IMREAD_COLOR)
+def code_shown(screen, edges, size):
+    """The bar code of the picture between these edges, once it is scaled back to its size."""
     left, top, right, bottom = edges
     picture = screen[top:bottom, left:right]
-    return sequence_number(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-
-
-def give_up(*_):
-    sys.exit(f"not done within {DEADLINE_S} s")
-
-
-def main():
-    url, screen, folder = sys.argv[1:]
-    signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(DEADLINE_S)
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
-        chromedriver(home) as driver,
-    ):
-        session = Session(driver, screen, home)
-        edges, size = session.find_picture(url)
-        first = session.screenshot()
-        time.sleep(SECONDS_APART)
-        second = session.screenshot()
-    for name, screenshot in ("first", first), ("second", second):
-        pathlib.Path(folder, f"{screen}-{name}.png").write_bytes(screenshot)
-        print(number_shown(screenshot, edges, size))
-
-
-if __name__ == "__main__":
-    main()
+    return bar_code(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))

@@ -17,6 +17,11 @@ STAMP_BYTES = 12
 
 def sequence_number(picture):
     """The number in the bar code of a picture."""
+    return bar_code(picture)[0]
+
+
+def bar_code(picture):
+    """The number in the bar code of a picture, and when it was captured in seconds since 1970."""
     height, width = picture.shape[:2]
     cell = min(width // COLUMNS, height // 16)
     left = (width - COLUMNS * cell) // 2
@@ -26,7 +31,7 @@ def sequence_number(picture):
     stamp = numpy.packbits(cells.mean(axis=(1, 3, 4)) >= 128).tobytes()
     if crc32c(stamp[:STAMP_BYTES]) != int.from_bytes(stamp[STAMP_BYTES:], "big"):
         raise ValueError(f"no bar code that passes its check: {stamp.hex()}")
-    return int.from_bytes(stamp[:5], "big")
+    return int.from_bytes(stamp[:5], "big"), int.from_bytes(stamp[5:12], "big") / 1e6
 
 
 def crc32c(data):

@@ -26,12 +26,12 @@ mod http;
 pub(crate) mod link;
 
 /// A broadcaster that passes on the default channel of another one.
-fn relay_of(upstream: SocketAddr) -> Stage {
+pub(crate) fn relay_of(upstream: SocketAddr) -> Stage {
     Stage::with(&format!("--source tcp://{upstream}"))
 }
 
 /// An address that nobody listens on.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }

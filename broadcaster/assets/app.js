@@ -1,0 +1,99 @@
+// Which view is shown, and what ties it to the connection.
+
+import { Connection } from "./connection.js";
+import { overview } from "./overview.js";
+import { Stream } from "./stream.js";
+import { watch } from "./watch.js";
+
+const TICK_MS = 500;
+const ASK_EVERY_MS = 2000;
+const ASK_SOON_MS = 100;
+
+const main = document.getElementById("main");
+const status = document.getElementById("connection");
+const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+const connection = new Connection(`${scheme}//${location.host}/live.ws`);
+const house = { current: null };
+// By name, in the server's order.
+let streams = new Map();
+let view = null;
+let asking = null;
+
+connection.addEventListener("state", ({ detail: { state, text } }) => {
+  status.dataset.state = state;
+  if (status.textContent !== text) status.textContent = text;
+  if (state !== "lost") return;
+  for (const stream of streams.values()) stream.reset();
+});
+
+connection.addEventListener("notice", ({ detail: notice }) => {
+  if (notice.type === "channels") takeHouse(notice);
+  else if (notice.type === "subscribed") askSoon();
+  else if (notice.type === "skipped") byNumber(notice.ch)?.skip(notice.count, notice.why);
+});
+
+connection.addEventListener("payload", ({ detail: payload }) => byNumber(payload.ch)?.take(payload));
+
+// Who watches has changed; many channels are asked for at once.
+function askSoon() {
+  clearTimeout(asking);
+  asking = setTimeout(ask, ASK_SOON_MS);
+}
+
+function ask() {
+  if (!document.hidden) connection.send({ type: "channels" });
+}
+
+function byNumber(ch) {
+  for (const stream of streams.values()) if (stream.room.ch === ch) return stream;
+  return undefined;
+}
+
+function takeHouse(now) {
+  house.current = now;
+  const names = now.channels.map(({ channel }) => channel);
+  const isSame = names.join() === [...streams.keys()].join();
+  if (isSame) {
+    for (const room of now.channels) streams.get(room.channel).room = room;
+  } else {
+    view?.close();
+    streams = new Map(now.channels.map((room) => [room.channel, new Stream(connection, room)]));
+    show();
+  }
+  for (const stream of streams.values()) stream.update();
+}
+
+// Shows what the address says: a channel, or all of them; the only one there is, if there is one.
+function show() {
+  view?.close();
+  const [, name] = location.pathname.match(/^\/watch\/([^/]+)$/) ?? [];
+  const all = [...streams.values()];
+  const isOnly = all.length === 1;
+  const chosen = streams.get(name) ?? (isOnly ? all[0] : null);
+  view = chosen ? watch(main, chosen, { house, connection, isOnly }) : overview(main, all);
+  view.tick();
+}
+
+// Links within the page do not load it anew: the connection stays.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+  if (!link || !isPlain || !streams.size) return;
+  const { pathname, origin } = new URL(link.href);
+  if (origin !== location.origin || !/^\/(watch\/[^/]+)?$/.test(pathname) || link.download) return;
+  event.preventDefault();
+  if (pathname !== location.pathname) history.pushState(null, "", pathname);
+  show();
+  scrollTo(0, 0);
+  main.querySelector("h1")?.focus();
+});
+addEventListener("popstate", show);
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) connection.hurry();
+  for (const stream of streams.values()) stream.update();
+});
+
+setInterval(() => !document.hidden && view?.tick(), TICK_MS);
+setInterval(ask, ASK_EVERY_MS);
+connection.connect();

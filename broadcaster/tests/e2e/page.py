@@ -1,0 +1,416 @@
+"""Looks at the page in headless Chromium, one scene at a time, as somebody would who watches.
+
+usage: page.py SCENE URL [FOLDER]
+
+Ends with 0 if everything was as it should be. What is on the screen is read off screenshots, and times
+are taken by this program's clock, so that the page is not its own witness. Screenshots go to FOLDER.
+"""
+
+import importlib.util
+import pathlib
+import signal
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+
+import cv2
+
+from chromium import Session, chromedriver, code_shown
+from opencv import sequence_number
+
+# Less than whoever runs this waits, so that the browser is tidied up.
+DEADLINE_S = 35
+CANVAS = "document.querySelector('main canvas')"
+# Where the picture is, in pixels of the screen, without the bars beside it; and its own size.
+PICTURE = f"""
+    const canvas = {CANVAS};
+    const {{left, top, width, height}} = canvas.getBoundingClientRect();
+    const scale = Math.min(width / canvas.width, height / canvas.height);
+    const [w, h] = [canvas.width * scale, canvas.height * scale];
+    const [x, y] = [left + (width - w) / 2, top + (height - h) / 2];
+    const edges = [x, y, x + w, y + h].map(edge => Math.round(edge * devicePixelRatio));
+    return [edges, [canvas.width, canvas.height]];
+"""
+SEQ = f"Number({CANVAS}?.dataset.seq)"
+
+
+class Scene:
+    """A browser and a folder for what it shows."""
+
+    def __init__(self, session, url, folder):
+        self.session, self.url, self.folder = session, url, folder
+
+    def open(self, path="/"):
+        self.session.open(self.url + path)
+        self.session.wait_for(f"{SEQ} >= 0")
+
+    def figure(self, name):
+        return self.session.run(f"return document.querySelector('[data-figure={name}]').textContent")
+
+    def seq(self):
+        return self.session.run(f"return {SEQ}")
+
+    def code(self, name):
+        """The bar code on the screen, and the screenshot, which is kept under this name."""
+        edges, size = self.session.run(PICTURE)
+        screen = self.session.screenshot()
+        self.keep(screen, name)
+        return code_shown(screen, edges, size)
+
+    def keep(self, screen, name):
+        cv2.imwrite(str(pathlib.Path(self.folder, f"{name}.png")), screen)
+
+    def press(self, selector):
+        self.session.run(f"document.querySelector('{selector}').click()")
+
+
+def shown(scene, screen):
+    """The screen shows the frames that the page says it shows, and goes on."""
+    scene.open()
+    numbers = []
+    for name in "first", "second":
+        before = scene.seq()
+        number, _ = scene.code(f"{screen}-{name}")
+        assert before <= number <= scene.seq(), (before, number)
+        numbers.append(number)
+        time.sleep(1)
+    assert numbers[0] < numbers[1], numbers
+    log = scene.session.ask("POST", "/se/log", {"type": "browser"})
+    assert not log, log
+
+
+def desktop(scene):
+    shown(scene, "desktop")
+
+
+def phone(scene):
+    shown(scene, "phone")
+
+
+def rate(scene):
+    """The pixels change as often as the stream, which is said to have 10 frames a second."""
+    scene.open()
+    count = """
+        const canvas = CANVAS;
+        const context = canvas.getContext("2d");
+        const [width, height] = [canvas.width, canvas.height];
+        let [last, changes] = [null, 0];
+        const begun = performance.now();
+        return new Promise(done => {
+            const look = () => {
+                const pixels = context.getImageData(0, height - 160, width, 160).data.join();
+                changes += last !== null && pixels !== last;
+                last = pixels;
+                const took = performance.now() - begun;
+                took < 5000 ? requestAnimationFrame(look) : done(1000 * changes / took);
+            };
+            look();
+        });
+    """
+    changes = scene.session.run(count.replace("CANVAS", CANVAS))
+    assert 9.5 <= changes <= 10.5, changes
+    assert scene.figure("rate") in ("9.9 of 10 fps", "10 of 10 fps"), scene.figure("rate")
+    assert scene.figure("skipped") == "none", scene.figure("skipped")
+
+
+def age(scene):
+    """The age on the page is that of what is on the screen; the frames come some 400 ms late."""
+    scene.open()
+    scene.session.wait_for("document.querySelector('[data-figure=age]').textContent !== '–'")
+    time.sleep(2)
+    ages = []
+    for _ in range(5):
+        begun = time.time()
+        _, captured_at = scene.code("age")
+        ages.append(1000 * ((begun + time.time()) / 2 - captured_at))
+    outside = statistics.median(ages)
+    page = scene.figure("age")
+    assert page.endswith(" ms"), page
+    page = int(page.removesuffix(" ms"))
+    # What is on the screen grows older until the next frame, and a screenshot takes a while.
+    assert 400 <= page <= 700 and -30 <= outside - page <= 150, (page, outside)
+
+
+def hold(scene):
+    """A picture that is held stays, and is the one that the page names; then it goes on live."""
+    scene.open()
+    scene.press(".pause")
+    time.sleep(0.3)
+    number, captured_at = scene.code("held")
+    assert str(number) == scene.figure("frame"), (number, scene.figure("frame"))
+    time.sleep(1)
+    assert scene.code("held")[0] == number
+    scene.press(".pause")
+    scene.session.wait_for(f"{SEQ} > {number + 25}")
+    assert time.time() - scene.code("resumed")[1] < 1
+
+
+def replay(scene):
+    """The slider shows the past as it was, playing on or held, and leads back to now."""
+    scene.open()
+    time.sleep(4)
+    slide = """
+        const slider = document.querySelector("input[type=range]");
+        slider.value = arguments[0];
+        slider.dispatchEvent(new Event("input"));
+    """
+    scene.session.run(slide, -3)
+    numbers = []
+    for _ in range(2):
+        time.sleep(1)
+        begun = time.time()
+        number, captured_at = scene.code("replay")
+        numbers.append(number)
+        assert 2.9 <= begun - captured_at <= 3.5, begun - captured_at
+    assert numbers[0] < numbers[1], numbers
+    assert scene.session.run("return document.querySelector('output').textContent") == "−3.0 s"
+    scene.press(".pause")
+    time.sleep(0.5)
+    held, held_at = scene.code("replay-held")
+    time.sleep(0.5)
+    assert scene.code("replay-held")[0] == held
+    scene.session.run(slide, -2)
+    time.sleep(0.5)
+    assert 0.8 <= scene.code("replay-held")[1] - held_at <= 1.2
+    scene.press(".pause")
+    scene.session.run(slide, 0)
+    time.sleep(1)
+    assert time.time() - scene.code("replay-over")[1] < 1
+
+
+def twelve(scene):
+    """Twelve channels at 15 frames a second in one tab, over one connection."""
+    proxy = Proxy(scene.url)
+    scene.url = proxy.url
+    scene.open()
+    scene.session.wait_for("document.querySelectorAll('.tile canvas[data-seq]').length === 12")
+    time.sleep(2)
+    count = """
+        const drawn = new Map();
+        const watcher = new MutationObserver(changes => {
+            for (const {target} of changes) drawn.set(target, (drawn.get(target) ?? 0) + 1);
+        });
+        for (const canvas of document.querySelectorAll("canvas"))
+            watcher.observe(canvas, {attributeFilter: ["data-seq"]});
+        const begun = performance.now();
+        return new Promise(done => setTimeout(() => {
+            const seconds = (performance.now() - begun) / 1000;
+            done([...drawn.values()].map(count => count / seconds));
+        }, 5000));
+    """
+    rates = scene.session.run(count)
+    scene.keep(scene.session.screenshot(), "twelve")
+    assert len(rates) == 12 and min(rates) >= 14 and max(rates) <= 16, rates
+    briefs = scene.session.run("return [...document.querySelectorAll('.brief')].map(one => one.textContent)")
+    assert all(brief.startswith("15 fps · ") for brief in briefs), briefs
+    sockets = [line for line in proxy.lines if line.is_socket]
+    assert len(sockets) == 1, len(sockets)
+
+
+def hidden(scene):
+    """A tab that nobody sees gets nothing, and goes on with the newest frame when it is seen."""
+    proxy = Proxy(scene.url)
+    scene.url = proxy.url
+    scene.open()
+    [line] = [line for line in proxy.lines if line.is_socket]
+    session = scene.session
+    tab = session.ask("GET", "/window")
+    other = session.ask("POST", "/window/new", {"type": "tab"})["handle"]
+    session.ask("POST", "/window", {"handle": other})
+    time.sleep(2)
+    before = line.bytes
+    time.sleep(5)
+    assert line.bytes == before, f"{line.bytes - before} bytes"
+    assert line.is_open
+    session.ask("POST", "/window", {"handle": tab})
+    begun = time.time()
+    session.wait_for("!document.hidden")
+    hidden_at = scene.seq()
+    session.wait_for(f"{SEQ} > {hidden_at}")
+    assert time.time() - begun < 2, time.time() - begun
+    assert time.time() - scene.code("seen-again")[1] < 1
+
+
+def restart(scene):
+    """The server goes and comes back; so does the picture. Whoever runs this reads what is said."""
+    scene.open()
+    say("live")
+    session = scene.session
+    session.wait_for("document.getElementById('connection').dataset.state === 'lost'")
+    text = session.run("return document.getElementById('connection').textContent")
+    assert "Trying again in" in text, text
+    scene.keep(session.screenshot(), "lost")
+    say("lost")
+    session.wait_for("document.getElementById('connection').dataset.state === 'live'")
+    say("back")
+    # The new server counts from 0 and is not there for long.
+    session.wait_for(f"{SEQ} < 300")
+    assert time.time() - scene.code("back")[1] < 1
+
+
+def say(word):
+    print(word, flush=True)
+
+
+def lawful(scene):
+    """axe-core (https://github.com/dequelabs/axe-core) finds nothing serious on any view."""
+    folder = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
+    axe = pathlib.Path(folder, "axe.min.js").read_text()
+    session = scene.session
+    for scheme in "light", "dark":
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        session.cdp("Emulation.setEmulatedMedia", features=[feature])
+        for path, name in ("/", "all"), ("/watch/main", "one"):
+            scene.open(path)
+            time.sleep(1)
+            session.run(axe)
+            found = session.run("return axe.run().then(({violations, passes}) => [violations, passes.length])")
+            violations, passes = found
+            assert passes > 10, passes
+            faults = [(one["id"], one["impact"], [node["html"] for node in one["nodes"]]) for one in violations]
+            assert not faults, (scheme, path, faults)
+            scene.keep(session.screenshot(), f"{name}-{scheme}")
+
+
+def keys(scene):
+    """Everything can be reached and done with the keyboard."""
+    scene.open()
+    tab = {"type": "keyDown", "value": "\ue004"}
+    names = []
+    for _ in range(4):
+        press(scene.session, tab["value"])
+        names.append(scene.session.run("return document.activeElement.textContent.trim().split(/\\s/)[0]"))
+    assert names[:3] == ["Framecast", "main", "lab"], names
+    scene.session.run("document.querySelectorAll('.tile')[1].focus()")
+    press(scene.session, "\ue007")
+    scene.session.wait_for("location.pathname === '/watch/lab'")
+    assert scene.session.run("return document.activeElement.textContent") == "lab"
+    scene.session.wait_for(f"{SEQ} >= 0")
+    press(scene.session, " ")
+    scene.session.wait_for("document.querySelector('.pause').getAttribute('aria-pressed') === 'true'")
+    press(scene.session, " ")
+    scene.session.wait_for("document.querySelector('.pause').getAttribute('aria-pressed') === 'false'")
+    scene.session.ask("POST", "/back", {})
+    scene.session.wait_for("document.querySelectorAll('.tile').length === 2")
+
+
+def press(session, key):
+    actions = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+    session.ask("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
+
+
+def plain(scene):
+    """Without scripts there is still a live picture."""
+    session = scene.session
+    session.cdp("Emulation.setScriptExecutionDisabled", value=True)
+    session.open(scene.url + "/")
+    numbers = []
+    begun = time.time()
+    while len(numbers) < 2 and time.time() - begun < 20:
+        time.sleep(1)
+        screen = session.screenshot()
+        scene.keep(screen, "plain")
+        number = plain_number(screen)
+        if number is not None and number not in numbers:
+            numbers.append(number)
+    assert len(numbers) == 2 and numbers[0] < numbers[1], numbers
+
+
+def plain_number(screen):
+    """The number of the picture, wherever on the screen it is."""
+    height, width = screen.shape[:2]
+    for top in range(0, height - 480 + 1):
+        for left in (16, 24, 31, 32, 38, 38.4):
+            try:
+                return sequence_number(screen[top : top + 480, int(left) : int(left) + 640])
+            except ValueError:
+                pass
+    return None
+
+
+def memory(scene):
+    """Three minutes of watching leave the tab's memory where it was. By hand: it takes that long."""
+    scene.open()
+    session = scene.session
+    held = []
+    for minute in range(7):
+        time.sleep(30)
+        session.cdp("HeapProfiler.collectGarbage")
+        usage = session.cdp("Runtime.getHeapUsage")
+        counts = session.cdp("Memory.getDOMCounters")
+        held.append((usage["usedSize"], usage.get("backingStorageSize", 0), counts["nodes"]))
+        print(30 * (minute + 1), "s:", *held[-1], flush=True)
+    first, last = held[0], held[-1]
+    assert last[0] <= 1.2 * first[0] and last[1] <= first[1] + 2_000_000, held
+
+
+class Line:
+    """One connection through a proxy, and what the server has sent over it."""
+
+    def __init__(self):
+        self.bytes = 0
+        self.is_socket = False
+        self.is_open = True
+
+
+class Proxy:
+    """Between browser and server, to count what is sent."""
+
+    def __init__(self, url):
+        host, port = url.removeprefix("http://").split(":")
+        self.server = host, int(port)
+        self.lines = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.create_connection(self.server)
+            line = Line()
+            self.lines.append(line)
+            for ends in (client, server, False), (server, client, True):
+                threading.Thread(target=carry, args=(*ends, line), daemon=True).start()
+
+
+def carry(source, sink, is_from_server, line):
+    try:
+        while data := source.recv(65536):
+            if is_from_server:
+                line.bytes += len(data)
+            elif b"\r\nUpgrade: websocket" in data:
+                line.is_socket = True
+            sink.sendall(data)
+    except OSError:
+        pass
+    line.is_open = False
+    for end in source, sink:
+        end.close()
+
+
+SCENES = [desktop, phone, rate, age, hold, replay, twelve, hidden, restart, lawful, keys, plain, memory]
+
+
+def give_up(*_):
+    sys.exit(f"not done within {DEADLINE_S} s")
+
+
+def main():
+    name, url, folder = sys.argv[1:]
+    [scene] = [scene for scene in SCENES if scene.__name__ == name]
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(DEADLINE_S if scene is not memory else 300)
+    screen = {phone: "phone", desktop: "desktop"}.get(scene, "wide")
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
+        chromedriver(home) as driver,
+    ):
+        scene(Scene(Session(driver, home, screen), url, folder))
+
+
+if __name__ == "__main__":
+    main()
