@@ -24,6 +24,7 @@ connection.addEventListener("state", ({ detail: { state, text } }) => {
   if (status.textContent !== text) status.textContent = text;
   if (state !== "lost") return;
   for (const stream of streams.values()) stream.reset();
+  view?.tick();
 });
 
 connection.addEventListener("notice", ({ detail: notice }) => {
@@ -57,10 +58,16 @@ function takeHouse(now) {
     for (const room of now.channels) streams.get(room.channel).room = room;
   } else {
     view?.close();
-    streams = new Map(now.channels.map((room) => [room.channel, new Stream(connection, room)]));
+    streams = new Map(now.channels.map((room) => [room.channel, newStream(room)]));
     show();
   }
   for (const stream of streams.values()) stream.update();
+}
+
+function newStream(room) {
+  const stream = new Stream(connection, room);
+  stream.onChange = () => view?.tick();
+  return stream;
 }
 
 // Shows what the address says: a channel, or all of them; the only one there is, if there is one.

@@ -25,7 +25,7 @@ export function overview(main, streams) {
     const tile = item.querySelector(".tile");
     const canvas = item.querySelector("canvas");
     tile.href = `/watch/${stream.name}`;
-    canvas.setAttribute("aria-label", `Live picture of ${stream.name}`);
+    canvas.setAttribute("aria-hidden", "true");
     item.querySelector(".name").textContent = stream.name;
     tiles.set(tile, { stream, badge: item.querySelector(".badge"), brief: item.querySelector(".brief") });
     list.append(item);
@@ -37,11 +37,12 @@ export function overview(main, streams) {
 
   return {
     tick() {
-      for (const { stream, badge, brief } of tiles.values()) {
+      for (const [tile, { stream, badge, brief }] of tiles) {
         const figures = stream.figures();
         const text = words.badge(stream, figures);
         badge.textContent = text;
         badge.hidden = !text;
+        tile.setAttribute("aria-label", text ? `${stream.name}: ${text}` : stream.name);
         const hasAge = figures.ageMs !== null;
         brief.textContent = figures.fps ? words.rate(figures.fps) + (hasAge ? ` · ${words.age(figures.ageMs)}` : "") : "";
       }

@@ -14,13 +14,14 @@ export class Stream {
   isShown = false;
   isPaused = false;
   skipped = { link: 0, device: 0, server: 0 };
-  // Called after each picture.
-  onDraw = () => {};
+  // Called when there is something else to say of it than its figures.
+  onChange = () => {};
   #connection;
   #canvas = null;
   #isAsked = false;
   #next = null;
   #isDecoding = false;
+  #askedAt = 0;
   #drawn = [];
 
   constructor(connection, room) {
@@ -29,8 +30,8 @@ export class Stream {
     this.room = room;
   }
 
-  get isLive() {
-    return this.#isAsked;
+  get isConnected() {
+    return this.#connection.isOpen;
   }
 
   // Draws here from now on; null: nowhere.
@@ -58,6 +59,7 @@ export class Stream {
       this.#connection.isOpen && this.#canvas && this.isShown && !this.isPaused && !document.hidden;
     if (Boolean(isWanted) === this.#isAsked) return;
     this.#isAsked = Boolean(isWanted);
+    this.#askedAt = performance.now();
     this.#next = null;
     this.#drawn = [];
     const ask = { type: "sub", channel: this.name };
@@ -90,17 +92,20 @@ export class Stream {
   // What came in the last seconds.
   figures() {
     const now = performance.now();
-    this.#drawn = this.#drawn.filter(({ at }) => now - at <= WINDOW_MS);
+    // Two are kept however old, so that slow streams have a rate too.
+    const isRecent = ({ at }, index, all) => now - at <= WINDOW_MS || index >= all.length - 2;
+    this.#drawn = this.#drawn.filter(isRecent);
     const real = this.#drawn.filter(({ age }) => age !== undefined);
     const ages = real.map(({ age }) => age).filter((age) => age !== null).sort((a, b) => a - b);
+    const quiet = now - (this.#drawn.at(-1)?.at ?? this.#askedAt);
     // The oldest only says when counting began.
-    const span = real.length > 1 ? now - real[0].at : 0;
+    const span = real.length > 1 ? spanOf(real, now) : 0;
     const perSecond = (amounts) => (span ? (amounts.slice(1).reduce((a, b) => a + b, 0) * 1000) / span : 0);
     return {
       fps: perSecond(real.map(({ frames }) => frames)),
       bps: perSecond(real.map(({ bytes }) => 8 * bytes)),
       ageMs: ages.length ? ages[Math.floor(ages.length / 2)] : null,
-      isStalled: this.#isAsked && !this.#drawn.length,
+      isStalled: this.#isAsked && quiet > Math.max(WINDOW_MS, 3000 / this.room.fps),
     };
   }
 
@@ -130,9 +135,10 @@ export class Stream {
       canvas.height = bitmap.height;
     }
     canvas.getContext("2d", { alpha: false }).drawImage(bitmap, 0, 0);
+    const isNews = this.frame?.isPlaceholder !== frame.isPlaceholder;
     this.frame = frame;
     canvas.dataset.seq = frame.seq;
-    this.onDraw();
+    if (isNews) this.onChange();
   }
 
   #note(payload, frame) {
@@ -150,4 +156,11 @@ export class Stream {
     const took_ms = performance.now() - payload.arrivedAt;
     this.#connection.send({ type: "ack", ch: payload.ch, seq: frame.seq, took_ms });
   }
+}
+
+// The time these took: up to now once the next is missing, else the next would count as late always.
+function spanOf(drawn, now) {
+  const [first, last] = [drawn[0].at, drawn.at(-1).at];
+  const usual = (last - first) / (drawn.length - 1);
+  return now - last > 2 * usual ? now - first : last - first;
 }

@@ -131,16 +131,17 @@ export function watch(main, stream, { house, connection, isOnly }) {
     const history = stream.room.history_ms / 1000;
     replay.hidden = !history;
     slider.min = -history;
-    const isLive = !isHeld && !isBack();
+    const isLive = !isHeld && !isBack() && connection.isOpen;
+    const asItIs = isHeld ? "held" : isBack() ? "replay" : "–";
     const say = (name, value) => (figures[name].textContent = value);
-    say("rate", isLive ? words.rate(seen.fps, stream.room.fps) : "held");
-    say("age", isLive ? words.age(seen.ageMs) : words.age(sinceCapture()));
+    say("rate", isLive ? words.rate(seen.fps, stream.room.fps) : asItIs);
+    say("age", words.age(isLive ? seen.ageMs : sinceCapture()));
     say("bitrate", isLive ? words.bitrate(seen.bps) : "–");
     if (stream.frame) say("size", `${canvas.width} × ${canvas.height}`);
     if (stream.frame) say("frame", stream.frame.seq);
     say("skipped", words.skipped(stream.skipped));
-    say("viewers", stream.room.viewers);
-    say("link", words.age(connection.roundTrip));
+    say("viewers", connection.isOpen ? stream.room.viewers : "–");
+    say("link", connection.isOpen ? words.age(connection.roundTrip) : "–");
     say("model", house.current ? `${house.current.model}, ${house.current.driver}` : "–");
     say("history", history ? `${history} s` : "none (--history)");
   }

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::time::Instant;
 
 use common::wire::tcp::{GoodbyeCode, Message};
+use common::wire::ws::text::Request;
 
-use crate::stage::{Native, PATIENCE, Stage, patient};
+use crate::stage::{Native, PATIENCE, Socket, Stage, patient};
 
 /// A broadcaster with each driver, and with the channels of a configuration file.
 fn stages(text: &str) -> impl Iterator<Item = Stage> {
@@ -46,6 +47,53 @@ fn every_native_viewer_gets_the_channel_it_named_and_the_first_if_none() {
             }
         }
     }
+}
+
+#[test]
+fn all_channels_arrive_over_one_websocket_without_a_gap() {
+    for stage in stages(TWO) {
+        let mut socket = Socket::connect(stage.http, "/live.ws", "");
+        for channel in ["lab", "main"] {
+            socket.say(&Request::Sub {
+                channel: channel.to_owned(),
+                max_age_ms: Some(10_000.0),
+                fps: None,
+            });
+        }
+        let mut numbers = [Vec::new(), Vec::new()];
+        while numbers.iter().any(|seqs| seqs.len() < 100) {
+            let (ch, seqs) = socket.seqs();
+            numbers[usize::from(ch)].extend(seqs);
+        }
+        for seqs in &numbers {
+            assert!(seqs.is_sorted_by(|one, next| one + 1 == *next), "{seqs:?}");
+        }
+        let [main, lab] = numbers.map(|seqs| seqs.len());
+        assert!(
+            main > 3 * lab / 2,
+            "{main} and {lab}, of 100 and 50 a second"
+        );
+    }
+}
+
+#[test]
+fn pages_of_other_hosts_get_no_websocket() {
+    let stage = Stage::with("--source pattern");
+    let own = format!("Origin: http://{}\r\n", stage.http);
+    Socket::connect(stage.http, "/live/main.ws", &own).seqs();
+    let refused = stage.http_says(
+        b"GET /live.ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+          Origin: http://evil.example\r\n\r\n",
+    );
+    assert!(
+        refused.starts_with("HTTP/1.1 403 Forbidden\r\n"),
+        "{refused}"
+    );
+    assert!(refused.contains("--allow-origin http://evil.example would let them"));
+    let open = Stage::with("--source pattern --allow-origin http://home.example");
+    let elsewhere = "Origin: http://home.example\r\n";
+    Socket::connect(open.http, "/live/main.ws", elsewhere).seqs();
 }
 
 #[test]

@@ -8,6 +8,7 @@ are taken by this program's clock, so that the page is not its own witness. Scre
 
 import importlib.util
 import pathlib
+import re
 import signal
 import socket
 import statistics
@@ -101,7 +102,9 @@ def rate(scene):
         const begun = performance.now();
         return new Promise(done => {
             const look = () => {
-                const pixels = context.getImageData(0, height - 160, width, 160).data.join();
+                // Through the middle of each row of the bar code: looking must not slow down what is seen.
+                const rows = [0, 1, 2, 3].map(row => context.getImageData(0, height - 20 * row - 10, width, 1));
+                const pixels = rows.map(({data}) => data.join()).join();
                 changes += last !== null && pixels !== last;
                 last = pixels;
                 const took = performance.now() - begun;
@@ -112,7 +115,8 @@ def rate(scene):
     """
     changes = scene.session.run(count.replace("CANVAS", CANVAS))
     assert 9.5 <= changes <= 10.5, changes
-    assert scene.figure("rate") in ("9.9 of 10 fps", "10 of 10 fps"), scene.figure("rate")
+    figure = scene.figure("rate").removesuffix(" fps").split(" of ")
+    assert all(9.7 <= float(number) <= 10.3 for number in figure), figure
     assert scene.figure("skipped") == "none", scene.figure("skipped")
 
 
@@ -202,10 +206,11 @@ def twelve(scene):
         }, 5000));
     """
     rates = scene.session.run(count)
-    scene.keep(scene.session.screenshot(), "twelve")
     assert len(rates) == 12 and min(rates) >= 14 and max(rates) <= 16, rates
     briefs = scene.session.run("return [...document.querySelectorAll('.brief')].map(one => one.textContent)")
-    assert all(brief.startswith("15 fps · ") for brief in briefs), briefs
+    assert all(re.fullmatch(r"1[456] fps · \d+ ms", brief) for brief in briefs), briefs
+    # Only now: a screenshot holds the page up.
+    scene.keep(scene.session.screenshot(), "twelve")
     sockets = [line for line in proxy.lines if line.is_socket]
     assert len(sockets) == 1, len(sockets)
 
@@ -278,12 +283,13 @@ def lawful(scene):
 def keys(scene):
     """Everything can be reached and done with the keyboard."""
     scene.open()
-    tab = {"type": "keyDown", "value": "\ue004"}
+    scene.session.wait_for("document.querySelectorAll('.badge:not([hidden])').length === 0")
     names = []
-    for _ in range(4):
-        press(scene.session, tab["value"])
-        names.append(scene.session.run("return document.activeElement.textContent.trim().split(/\\s/)[0]"))
-    assert names[:3] == ["Framecast", "main", "lab"], names
+    for _ in range(3):
+        press(scene.session, "\ue004")
+        focused = "return document.activeElement.ariaLabel ?? document.activeElement.textContent"
+        names.append(scene.session.run(focused))
+    assert names == ["Framecast", "main", "lab"], names
     scene.session.run("document.querySelectorAll('.tile')[1].focus()")
     press(scene.session, "\ue007")
     scene.session.wait_for("location.pathname === '/watch/lab'")

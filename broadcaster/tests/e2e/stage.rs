@@ -13,6 +13,8 @@ use bytes::BytesMut;
 use common::Shutdown;
 use common::wire::DecodeError;
 use common::wire::tcp::{Hello, Message, Sender};
+use common::wire::ws;
+use common::wire::ws::text::Request;
 
 /// Longer than anything here takes unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -125,6 +127,77 @@ pub(crate) fn patient(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// The viewer's side of a WebSocket, message by message; payloads are acknowledged.
+pub(crate) struct Socket {
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Socket {
+    /// Any will do.
+    const MASK: [u8; 4] = [1, 2, 3, 4];
+
+    /// Shakes hands; what else the request says goes into `fields`.
+    pub(crate) fn connect(addr: SocketAddr, path: &str, fields: &str) -> Self {
+        let mut stream = patient(addr);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut socket = Self {
+            stream,
+            buffer: BytesMut::new(),
+        };
+        let end = b"\r\n\r\n";
+        let head = loop {
+            let found = socket
+                .buffer
+                .windows(end.len())
+                .position(|part| part == end);
+            if let Some(at) = found {
+                break socket.buffer.split_to(at + end.len());
+            }
+            socket.fill();
+        };
+        let head = str::from_utf8(&head).unwrap();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        socket
+    }
+
+    pub(crate) fn say(&mut self, request: &Request) {
+        let message = ws::Message::Text(request.to_text());
+        let bytes = message.encode_masked(Self::MASK);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// The channel and the numbers of the next payload.
+    pub(crate) fn seqs(&mut self) -> (u16, Vec<u64>) {
+        loop {
+            match ws::Message::decode(&mut self.buffer, Sender::Server) {
+                Ok(ws::Message::Binary(body)) => {
+                    let (ch, frames) = ws::decode_payload(&body).unwrap();
+                    let seqs: Vec<_> = frames.iter().map(|f| f.head.identity.seq).collect();
+                    let (seq, took_ms) = (*seqs.last().unwrap(), None);
+                    self.say(&Request::Ack { ch, seq, took_ms });
+                    return (ch, seqs);
+                }
+                Ok(_) => {}
+                Err(DecodeError::Incomplete { .. }) => self.fill(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn fill(&mut self) {
+        let mut scratch = [0; 64 << 10];
+        let count = self.stream.read(&mut scratch).unwrap();
+        assert!(count > 0, "closed in the middle");
+        self.buffer.extend_from_slice(&scratch[..count]);
+    }
 }
 
 /// The viewer's side of the native protocol, message by message.
