@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use super::admission::{Admission, Attendance, RETRY_AFTER};
 use super::guest::{self, Guest, Newcomer};
 use super::pages::{self, Pages};
-use super::viewer::socket::{self, Lobby};
+use super::viewer::socket::Lobby;
 use super::viewer::watch::{Watch, Wish};
 use super::viewer::{Terms, Viewer};
 use super::{Driver, Protocol};
@@ -32,7 +32,6 @@ pub mod request;
 mod upgrade;
 
 use request::{Reply, Request, Route};
-use upgrade::Upgrade;
 
 /// How long a peer may take to say what it wants.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -179,33 +178,6 @@ impl Door {
             }
             Err(reply) => self.refuse_http(stream, peer, &reply).await,
         }
-    }
-
-    async fn welcome_socket(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        upgrade: &Upgrade,
-        first: Option<(usize, Wish)>,
-        early: &[u8],
-    ) -> io::Result<()> {
-        let answer = match upgrade.accept(self.allow_origin.as_deref()) {
-            Ok(answer) => answer,
-            Err(reply) => return self.refuse_http(stream, peer, &reply).await,
-        };
-        let attendance = match self.admission.admit(peer.ip()) {
-            Ok(attendance) => attendance,
-            Err(refusal) => return self.refuse_http(stream, peer, &Reply::busy(refusal)).await,
-        };
-        let watches = first.map(|(place, wish)| self.watch(place, wish).acknowledged());
-        let watches = Vec::from_iter(watches);
-        let list = self.lobby.list(SystemClock.monotonic());
-        let mut greeting = vec![answer, list];
-        greeting.extend(watches.iter().map(socket::subscribed));
-        let terms = self.terms(Protocol::Ws, greeting.concat().into());
-        let mut viewer = Viewer::new(terms, watches, SystemClock.monotonic());
-        viewer.receive(early, &SystemClock);
-        self.seat(stream, Arrival { peer, attendance }, viewer)
     }
 
     async fn refuse_http(

@@ -12,6 +12,7 @@
 //! * Over WebSocket a viewer has any number of [`Watch`]es, whose payloads take turns, and is sent
 //!   no more than it acknowledges; not to acknowledge anything for its `stall_limit` ends it.
 
+mod native;
 pub mod socket;
 pub mod watch;
 mod window;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use common::wire::DecodeError;
-use common::wire::tcp::{self, Feedback, Goodbye, GoodbyeCode, Message, Pong, Sender};
+use common::wire::tcp::{self, Feedback};
 use common::{Clock, Monotonic, Payload, RecvError};
 
 use self::socket::Lobby;
@@ -334,34 +335,6 @@ impl Viewer {
         }
     }
 
-    fn receive_native(&mut self, clock: &dyn Clock) {
-        while self.ending.is_none() {
-            match Message::decode(&mut self.inbox, Sender::Viewer) {
-                Ok(message) => self.react(message, clock),
-                Err(DecodeError::Incomplete { .. }) => return,
-                Err(error) => return self.end(Reason::Protocol(error)),
-            }
-        }
-    }
-
-    fn react(&mut self, message: Message, clock: &dyn Clock) {
-        match message {
-            Message::Ping(_) if self.control.len() >= MAX_CONTROL => self.end(Reason::Floods),
-            Message::Ping(sent_at) => {
-                let now = clock.wall();
-                let pong = Message::Pong(Pong {
-                    sent_at,
-                    received_at: now,
-                    replied_at: now,
-                });
-                self.control.push_back(pong.encode());
-            }
-            Message::Feedback(feedback) => self.counters.feedback = Some(feedback),
-            // A second HELLO changes nothing; the rest is not decoded from a viewer.
-            _ => {}
-        }
-    }
-
     /// Finishes the message begun, says GOODBYE where the protocol can, and asks to be closed.
     pub fn end(&mut self, reason: Reason) {
         if self.ending.is_some() {
@@ -369,7 +342,7 @@ impl Viewer {
         }
         self.control.clear();
         match self.protocol {
-            Protocol::Tcp => self.control.push_back(goodbye(&reason).encode()),
+            Protocol::Tcp => self.control.push_back(native::goodbye(&reason)),
             Protocol::Ws => self.control.extend(socket::goodbye(&reason)),
             Protocol::Http => {}
         }
@@ -415,19 +388,6 @@ impl Viewer {
     }
 }
 
-fn goodbye(reason: &Reason) -> Message {
-    let code = match reason {
-        Reason::Protocol(_) | Reason::Floods | Reason::Unacknowledged(_) => GoodbyeCode::Protocol,
-        Reason::Stalled(_) | Reason::Memory => GoodbyeCode::Busy,
-        Reason::Left | Reason::Ended | Reason::Opaque | Reason::Io(_) => GoodbyeCode::ShuttingDown,
-    };
-    Message::Goodbye(Goodbye {
-        code,
-        retry_after: Duration::ZERO,
-        text: reason.to_string(),
-    })
-}
-
 /// A placeholder has no age: it stands for a frame that was sent before.
 fn is_placeholder(payload: &Payload) -> bool {
     (payload.newest()).is_some_and(|frame| frame.head.is_placeholder())
@@ -440,6 +400,7 @@ mod tests {
     use crate::egress::framing::Framer;
     use crate::egress::viewer::watch::Wish;
     use common::ring::{self, Publisher};
+    use common::wire::tcp::{Goodbye, GoodbyeCode, Message, Pong, Sender};
     use common::{Budget, Format, Frame, Head, Identity, ManualClock, Timestamp};
 
     const MS: Duration = Duration::from_millis(1);

@@ -1,7 +1,7 @@
 //! Several channels at once: each viewer gets the one it asked for, from the same ports and workers.
 
 use std::io::{BufRead, BufReader, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::wire::tcp::{GoodbyeCode, Message};
 use common::wire::ws::text::Request;
@@ -73,6 +73,30 @@ fn all_channels_arrive_over_one_websocket_without_a_gap() {
             main > 3 * lab / 2,
             "{main} and {lab}, of 100 and 50 a second"
         );
+    }
+}
+
+#[test]
+fn over_websocket_a_channel_comes_at_its_own_pace_whatever_the_others_do() {
+    const SLOW_AND_FAST: &str = "
+[[channel]]
+source = 'pattern'
+fps = 1
+[[channel]]
+name = 'lab'
+source = 'pattern'
+fps = 50
+";
+    for stage in stages(SLOW_AND_FAST) {
+        let mut socket = Socket::connect(stage.http, "/live/lab.ws", "");
+        socket.seqs();
+        for _ in 0..100 {
+            let begun = Instant::now();
+            socket.seqs();
+            // Whoever is not woken looks by itself once a second.
+            let took = begun.elapsed();
+            assert!(took < Duration::from_millis(500), "{took:?}");
+        }
     }
 }
 

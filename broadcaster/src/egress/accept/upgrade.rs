@@ -3,11 +3,21 @@
 //! Browsers let any page open a WebSocket to any server and say in `Origin` which page it is: pages of
 //! another host may not watch unless `--allow-origin` says so. Whoever is no browser says nothing.
 
+use std::io;
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use common::wire::ws;
+use common::{Clock, SystemClock};
 use httparse::Header;
+use tokio::net::TcpStream;
 
 use super::request::Reply;
+use super::{Arrival, Door};
+use crate::egress::Protocol;
+use crate::egress::viewer::Viewer;
+use crate::egress::viewer::socket;
+use crate::egress::viewer::watch::Wish;
 
 /// Characters of a key: 16 bytes in base 64.
 const KEY_CHARS: usize = 24;
@@ -96,6 +106,37 @@ impl Upgrade {
         let port = if scheme == "https" { ":443" } else { ":80" };
         let bare = |host: &str| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
         !authority.is_empty() && bare(authority) == bare(&self.host)
+    }
+}
+
+impl Door {
+    /// Makes a WebSocket of a connection whose request asks for one, beginning with the channel that its
+    /// path names; `early` is what came behind the request.
+    pub(super) async fn welcome_socket(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        upgrade: &Upgrade,
+        first: Option<(usize, Wish)>,
+        early: &[u8],
+    ) -> io::Result<()> {
+        let answer = match upgrade.accept(self.allow_origin.as_deref()) {
+            Ok(answer) => answer,
+            Err(reply) => return self.refuse_http(stream, peer, &reply).await,
+        };
+        let attendance = match self.admission.admit(peer.ip()) {
+            Ok(attendance) => attendance,
+            Err(refusal) => return self.refuse_http(stream, peer, &Reply::busy(refusal)).await,
+        };
+        let watches = first.map(|(place, wish)| self.watch(place, wish).acknowledged());
+        let watches = Vec::from_iter(watches);
+        let list = self.lobby.list(SystemClock.monotonic());
+        let mut greeting = vec![answer, list];
+        greeting.extend(watches.iter().map(socket::subscribed));
+        let terms = self.terms(Protocol::Ws, greeting.concat().into());
+        let mut viewer = Viewer::new(terms, watches, SystemClock.monotonic());
+        viewer.receive(early, &SystemClock);
+        self.seat(stream, Arrival { peer, attendance }, viewer)
     }
 }
 
