@@ -84,7 +84,7 @@ impl Guest {
         let mut total = 0;
         loop {
             match stream.read(scratch) {
-                Ok(0) => return Err(Reason::Left),
+                Ok(0) => return Err(self.viewer.reason_to_leave()),
                 Ok(count) => {
                     total += count;
                     if total > MAX_INPUT {
@@ -94,7 +94,7 @@ impl Guest {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason_for(&error)),
+                Err(error) => return Err(self.reason_for(&error)),
             }
         }
     }
@@ -118,7 +118,17 @@ impl Guest {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(reason_for(&error)),
+            Err(error) => Err(self.reason_for(&error)),
+        }
+    }
+
+    /// Tells how the other side hangs up from what is really an error.
+    fn reason_for(&self, error: &io::Error) -> Reason {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset => self.viewer.reason_to_leave(),
+            _ => Reason::Io(error.to_string()),
         }
     }
 
@@ -141,16 +151,6 @@ impl Guest {
             %reason,
             "viewer gone",
         );
-    }
-}
-
-/// Tells how the other side hangs up from what is really an error.
-fn reason_for(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionReset => Reason::Left,
-        _ => Reason::Io(error.to_string()),
     }
 }
 

@@ -13,6 +13,7 @@
 //!   no more than it acknowledges; not to acknowledge anything for its `stall_limit` ends it.
 
 mod native;
+mod reason;
 pub mod socket;
 pub mod watch;
 mod window;
@@ -23,11 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use common::wire::DecodeError;
 use common::wire::tcp::{self, Feedback};
 use common::{Clock, Monotonic, Payload, RecvError};
 
-use self::socket::Lobby;
+pub use self::reason::Reason;
+use self::socket::{Closing, Lobby};
 use self::watch::Watch;
 use super::Protocol;
 use super::ages::Ages;
@@ -39,38 +40,6 @@ pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 const MAX_CONTROL: usize = 32;
 /// A message that takes longer to hand to the kernel has found the link busy.
 const PROMPT_SEND: Duration = Duration::from_millis(5);
-
-/// Why a viewer ends. Goes into the log, and for some into a GOODBYE.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// The peer closed the connection.
-    #[error("left")]
-    Left,
-    /// No byte of progress for this long.
-    #[error("took no byte for {} s", .0.as_secs())]
-    Stalled(Duration),
-    /// The peer has not acknowledged what it was sent for this long.
-    #[error("acknowledged nothing for {} s", .0.as_secs())]
-    Unacknowledged(Duration),
-    /// The peer sent what it must not send.
-    #[error("sent bytes that are no message: {0}")]
-    Protocol(#[from] DecodeError),
-    /// The peer asks faster than it can be answered.
-    #[error("asks too much at once")]
-    Floods,
-    /// Memory is tight, and this viewer has held its frame for longest.
-    #[error("held a frame for longest while memory was tight")]
-    Memory,
-    /// The stream has ended.
-    #[error("the broadcast has ended")]
-    Ended,
-    /// What a relay passes on is no longer what this viewer can be sent.
-    #[error("the frames are opaque now, which only tcp:// can deliver")]
-    Opaque,
-    /// The system reported an error.
-    #[error("connection failed: {0}")]
-    Io(String),
-}
 
 /// What a viewer wants its driver to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +96,8 @@ pub struct Viewer {
     inbox: BytesMut,
     /// Set once nothing but the control messages is to be sent any more.
     ending: Option<Reason>,
+    /// Over WebSocket, once all is said: how the closing goes.
+    closing: Closing,
     progressed_at: Monotonic,
     /// For how long altogether the link took nothing while there was something to send.
     busy: Duration,
@@ -157,6 +128,7 @@ impl Viewer {
             control: VecDeque::from([terms.greeting]),
             inbox: BytesMut::new(),
             ending: None,
+            closing: Closing::default(),
             progressed_at: now,
             busy: Duration::ZERO,
             counters: Counters::default(),
@@ -194,6 +166,9 @@ impl Viewer {
             if let Some(piece) = self.control.pop_front() {
                 self.begin(Framed::single(piece), None, now);
             } else if let Some(reason) = &self.ending {
+                if self.protocol == Protocol::Ws && !self.closing.is_over(now) {
+                    return Next::Wait;
+                }
                 return Next::Close(reason.clone());
             } else if self.is_overdue(now) {
                 self.end(Reason::Unacknowledged(self.stall_limit));
@@ -325,7 +300,10 @@ impl Viewer {
 
     /// Takes in what the peer sent. Over plain HTTP nobody has anything to say.
     pub fn receive(&mut self, bytes: &[u8], clock: &dyn Clock) {
-        if self.protocol == Protocol::Http || self.ending.is_some() {
+        if self.protocol == Protocol::Http {
+            return;
+        }
+        if self.ending.is_some() && self.protocol != Protocol::Ws {
             return;
         }
         tcp::append(&mut self.inbox, bytes);
@@ -355,12 +333,22 @@ impl Viewer {
         (self.sending).take_if(|sending| sending.progress.is_unbegun());
     }
 
-    /// The reason to close it, if the peer has taken no byte of a begun message for too long.
+    /// The reason to close it, if the peer has taken no byte of a begun message for too long, or does
+    /// not take its leave.
     #[must_use]
     pub fn stall(&self, now: Monotonic) -> Option<Reason> {
+        if self.closing.is_overdue(now) {
+            return self.ending.clone();
+        }
         let stalled_for = now.since(self.progressed_at);
         let is_stalled = self.sending.is_some() && stalled_for >= self.stall_limit;
         is_stalled.then_some(Reason::Stalled(self.stall_limit))
+    }
+
+    /// Why a viewer goes whose peer has closed the connection: it may have been asked to.
+    #[must_use]
+    pub fn reason_to_leave(&self) -> Reason {
+        self.ending.clone().unwrap_or(Reason::Left)
     }
 
     /// How long the viewer has held a begun payload without progress, if it holds one.

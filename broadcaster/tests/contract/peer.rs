@@ -222,6 +222,9 @@ impl Peer {
                 ws::Message::Text(text) => return Ok(Heard::Notice(text)),
                 ws::Message::Close(reason) => {
                     let (_, text) = reason.expect("there is always a reason");
+                    // Both sides say so.
+                    let close = ws::Message::Close(None).encode_masked(MASK);
+                    drop(self.stream.write_all(&close));
                     return Ok(Heard::Close(text));
                 }
                 other => panic!("not expected: {other:?}"),

@@ -4,8 +4,9 @@ import base64
 import contextlib
 import json
 import os
-import re
+import random
 import signal
+import socket
 import subprocess
 import urllib.request
 
@@ -32,8 +33,9 @@ FLAGS = """
 @contextlib.contextmanager
 def chromedriver(folder):
     """The address of a new chromedriver, which ends with all its browsers, however this ends."""
+    port = free_port()
     process = subprocess.Popen(
-        ["chromedriver", "--port=0"],
+        ["chromedriver", f"--port={port}"],
         stdout=subprocess.PIPE,
         text=True,
         # What Chromium leaves behind goes with the folder.
@@ -42,12 +44,26 @@ def chromedriver(folder):
         start_new_session=True,
     )
     try:
-        lines = (re.search(r"started successfully on port (\d+)", line) for line in process.stdout)
-        yield f"http://127.0.0.1:{next(filter(None, lines))[1]}"
+        next(line for line in process.stdout if "started successfully" in line)
+        yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+def free_port():
+    """A port that is free for IPv4 and IPv6, which chromedriver binds one after the other.
+
+    Left to itself it takes one that is free for the first and ends if the second has given it to some
+    connection: so this one is below those that connections get.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for family, host in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
+                stack.enter_context(socket.socket(family)).bind((host, port))
+            return port
 
 
 class Session:

@@ -157,7 +157,10 @@ impl Connection {
         let text = match message {
             Message::Text(text) => text,
             Message::Ping(body) => return self.send(&Message::Pong(body)),
-            Message::Close(_) => return Err(Error::Closed),
+            Message::Close(_) => {
+                self.send(&Message::Close(None))?;
+                return Err(Error::Closed);
+            }
             Message::Pong(_) | Message::Binary(_) => return Ok(()),
         };
         match Notice::parse(&text)? {

@@ -19,6 +19,8 @@ use crate::channel::{Channel, Channels};
 
 /// Longest age that can be asked for; beyond it nobody means what he says.
 const MAX_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a peer may take to return a close.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// Notices that may wait for each channel: an answer each to beginning, changing and ending a watch,
 /// and one about skips.
 const NOTICES_PER_CHANNEL: usize = 4;
@@ -154,6 +156,7 @@ impl Viewer {
                         .push_back(close(CloseCode::Normal, String::new()));
                     self.leave_off();
                     self.ending = Some(Reason::Left);
+                    self.closing.is_returned = true;
                     return;
                 }
                 Ok(Message::Pong(_) | Message::Binary(_)) => Ok(()),
@@ -161,9 +164,24 @@ impl Viewer {
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
+                // What comes later may be understood again: a close, if the peer has any.
+                self.inbox.clear();
                 self.end(Reason::Protocol(error));
             } else if self.control.len() > lobby.max_control() {
                 self.end(Reason::Floods);
+            }
+        }
+        self.await_close();
+    }
+
+    /// Reads past what the peer said before it learned of the end, up to its close.
+    fn await_close(&mut self) {
+        while !self.closing.is_returned {
+            match Message::decode(&mut self.inbox, Sender::Viewer) {
+                Err(DecodeError::Incomplete { .. }) => return,
+                // Behind something broken nothing is understood either.
+                Ok(Message::Close(_)) | Err(_) => self.closing.is_returned = true,
+                Ok(_) => {}
             }
         }
     }
@@ -243,6 +261,30 @@ impl Viewer {
 
     fn say(&mut self, message: Bytes) {
         self.control.push_back(message);
+    }
+}
+
+/// How a WebSocket is closed: both sides say so, RFC 6455, section 7.1.1. Were it closed at once, an
+/// acknowledgement on its way would meet a closed door, and the answer to that destroys what was said
+/// last.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    /// When all was said.
+    since: Option<Monotonic>,
+    /// Whether the peer has said so too, or says nothing that can be understood.
+    is_returned: bool,
+}
+
+impl Closing {
+    /// Whether nothing is left to wait for. To be asked once all is said.
+    pub(super) fn is_over(&mut self, now: Monotonic) -> bool {
+        self.since.get_or_insert(now);
+        self.is_returned || self.is_overdue(now)
+    }
+
+    /// Whether the peer has been waited for long enough.
+    pub(super) fn is_overdue(&self, now: Monotonic) -> bool {
+        (self.since).is_some_and(|since| now.since(since) >= CLOSE_PATIENCE)
     }
 }
 
@@ -509,7 +551,27 @@ mod tests {
         let close = Message::Close(Some((CloseCode::Policy, text)));
         assert_eq!(bench.hear(), Heard::Other(close));
         let reason = Reason::Unacknowledged(STALL_LIMIT);
+        assert_eq!(bench.next(), Next::Wait, "for the peer to say so too");
+        bench.ack(0, 0);
+        assert_eq!(bench.next(), Next::Wait);
+        bench.say_message(&Message::Close(None));
         assert_eq!(bench.next(), Next::Close(reason));
+    }
+
+    #[test]
+    fn who_does_not_return_a_close_is_not_waited_for_long() {
+        let mut bench = Bench::new();
+        bench.viewer.end(Reason::Ended);
+        bench.hear();
+        bench.hear();
+        assert_eq!(bench.next(), Next::Wait);
+        bench.clock.advance(CLOSE_PATIENCE - MS);
+        assert_eq!(bench.viewer.stall(bench.clock.monotonic()), None);
+        assert_eq!(bench.next(), Next::Wait);
+        bench.clock.advance(MS);
+        let stall = bench.viewer.stall(bench.clock.monotonic());
+        assert_eq!(stall, Some(Reason::Ended));
+        assert_eq!(bench.next(), Next::Close(Reason::Ended));
     }
 
     #[test]
@@ -645,6 +707,7 @@ mod tests {
             };
             assert!(text.contains(part), "{text}");
             bench.hear();
+            bench.say_message(&Message::Close(None));
             assert!(matches!(bench.next(), Next::Close(Reason::Protocol(_))));
         }
     }
@@ -668,6 +731,7 @@ mod tests {
             Heard::Notice(Notice::Goodbye { .. })
         ));
         bench.hear();
+        bench.say_message(&Message::Close(None));
         assert_eq!(bench.next(), Next::Close(Reason::Floods));
     }
 }
