@@ -30,6 +30,7 @@ connection.addEventListener("state", ({ detail: { state, text } }) => {
 connection.addEventListener("notice", ({ detail: notice }) => {
   if (notice.type === "channels") takeHouse(notice);
   else if (notice.type === "subscribed") askSoon();
+  else if (notice.type === "refused") streams.get(notice.channel)?.refuse(notice.text);
   else if (notice.type === "skipped") byNumber(notice.ch)?.skip(notice.count, notice.why);
 });
 

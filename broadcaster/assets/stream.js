@@ -13,6 +13,8 @@ export class Stream {
   frame = null;
   isShown = false;
   isPaused = false;
+  // Why there is nothing to be seen, if the server says so.
+  refusal = "";
   skipped = { link: 0, device: 0, server: 0 };
   // Called when there is something else to say of it than its figures.
   onChange = () => {};
@@ -49,6 +51,7 @@ export class Stream {
   // The connection was lost, and with it all that was asked for.
   reset() {
     this.#isAsked = false;
+    this.refusal = "";
     this.#next = null;
     this.#drawn = [];
   }
@@ -83,6 +86,12 @@ export class Stream {
       this.#next = null;
       if (next) this.take(next);
     });
+  }
+
+  // The server does not send this channel.
+  refuse(text) {
+    this.refusal = text;
+    this.onChange();
   }
 
   skip(count, why) {

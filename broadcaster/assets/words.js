@@ -28,6 +28,7 @@ export const skipped = ({ link, device, server }) => {
 // What to say over the picture, if there is something to be said.
 export const badge = (stream, figures) => {
   if (!stream.isConnected) return "No connection";
+  if (stream.refusal) return stream.refusal;
   if (stream.frame?.isPlaceholder) return "Source is gone";
   if (!stream.frame) return "No picture yet";
   return figures.isStalled ? "No new frames" : "";

@@ -144,6 +144,16 @@ fn wrong(what: &'static str, value: impl ToString, right: impl Into<String>) -> 
 }
 
 impl Config {
+    /// The models that frames are handed on by, as they are typed.
+    #[must_use]
+    pub const fn model_name(&self) -> &'static str {
+        match (self.has_ring, self.brokers.is_some()) {
+            (true, false) => "ring",
+            (true, true) => "ring,rabbitmq",
+            (false, _) => "rabbitmq",
+        }
+    }
+
     /// Reads the configuration file, if there is one, and checks all that was said.
     ///
     /// # Errors

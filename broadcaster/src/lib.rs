@@ -192,7 +192,6 @@ impl Broadcaster {
         let exchanges = exchange::spawn(exchanges.collect(), shutdown)?;
         let captures = starts.into_iter().map(|start| start.run(&budget, shutdown));
         let captures = captures.collect::<io::Result<Vec<_>>>()?;
-        let allow_origin = self.config.allow_origin;
         let limits = Limits {
             viewers: self.config.max_viewers.unwrap_or(self.descriptors),
             per_address: self.config.max_viewers_per_address,
@@ -200,9 +199,10 @@ impl Broadcaster {
         let lobby = Arc::new(Lobby {
             channels: channels.clone(),
             max_age: self.config.max_age,
-            model: "ring",
+            model: self.config.model_name(),
             driver: self.config.driver.name(),
         });
+        let allow_origin = self.config.allow_origin;
         let door = Arc::new(Door {
             pages: Pages::new(channels, budget.clone(), allow_origin.as_deref()),
             admission: Arc::new(Admission::new(limits, budget)),

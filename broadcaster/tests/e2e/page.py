@@ -303,6 +303,13 @@ def keys(scene):
     scene.session.wait_for("document.querySelectorAll('.tile').length === 2")
 
 
+def refused(scene):
+    """Who cannot watch here is told why, and what would be right."""
+    scene.session.open(scene.url)
+    scene.session.wait_for("document.querySelector('.badge')?.textContent.includes('only tcp:// can deliver')")
+    scene.keep(scene.session.screenshot(), "refused")
+
+
 def press(session, key):
     actions = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
     session.ask("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
@@ -414,7 +421,7 @@ def carry(source, sink, is_from_server, line):
         end.close()
 
 
-SCENES = [desktop, phone, rate, age, hold, replay, twelve, hidden, restart, lawful, keys, plain, memory]
+SCENES = [desktop, phone, rate, age, hold, replay, twelve, hidden, restart, lawful, keys, plain, refused, memory]
 
 
 def give_up(*_):

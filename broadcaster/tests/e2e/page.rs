@@ -139,6 +139,11 @@ fn the_keyboard_is_enough() {
 }
 
 #[test]
+fn it_says_why_there_is_nothing_to_be_seen() {
+    look("refused", &Stage::with("--source pattern?bytes=50"));
+}
+
+#[test]
 fn without_scripts_there_is_a_picture() {
     look("plain", &Stage::with("--source pattern"));
 }

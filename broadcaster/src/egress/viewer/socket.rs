@@ -60,7 +60,11 @@ impl Lobby {
             "" => 0,
             name => (self.channels.find(name)).map_err(|unknown| unknown.to_string())?,
         };
-        if self.channels[place].current_format() == Format::Opaque {
+        let channel = &self.channels[place];
+        if let Some(elsewhere) = channel.elsewhere() {
+            return Err(elsewhere);
+        }
+        if channel.current_format() == Format::Opaque {
             return Err(Reason::Opaque.to_string());
         }
         Ok((place, wish.check(self.max_age)?))
