@@ -1,9 +1,13 @@
 //! Other programs at the exchange: one that reads what we publish, one that publishes garbage.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use super::*;
 use crate::clients::{are_installed, python};
+use crate::stage::Running;
+
+const PAGE: &str = include_str!("../../../../common/wire.md");
 
 /// What a Python program taken from `common/wire.md` says of an exchange's frames.
 fn says(place: &Place, words: &str) -> String {
@@ -35,6 +39,33 @@ fn other_programs_read_frames_by_head_and_body() {
         }
         assert_eq!(fields["starts_as_jpeg"], true);
     }
+}
+
+#[test]
+fn the_reader_on_the_page_about_the_wire_format_reads() {
+    let Some(place) = Place::shared().filter(|_| are_installed(&["pika"])) else {
+        return;
+    };
+    let _stage = place.stage("--source pattern --model rabbitmq --size 320x240");
+    let (_, reader) = PAGE.split_once("```py\n").unwrap();
+    let (reader, _) = reader.split_once("```").unwrap();
+    let reader = reader.replace("amqp://guest:guest@127.0.0.1:5672/%2f", &place.url);
+    let reader = reader.replace("framecast.main", &place.name);
+    let mut program = python();
+    let program = program.args(["-u", "-c", &reader]).stdout(Stdio::piped());
+    let mut program = Running(program.spawn().unwrap());
+    let said = BufReader::new(program.0.stdout.take().unwrap());
+    let lines: Vec<_> = said.lines().take(5).map(Result::unwrap).collect();
+    let numbers = lines.iter().map(|line| {
+        let fields: Vec<u64> = line.split(' ').map(|one| one.parse().unwrap()).collect();
+        assert!(fields[1] == 320 && fields[2] > 500, "{line}");
+        fields[0]
+    });
+    let numbers: Vec<_> = numbers.collect();
+    assert!(
+        numbers.is_sorted_by(|one, next| next == &(one + 1)),
+        "{numbers:?}"
+    );
 }
 
 #[test]
