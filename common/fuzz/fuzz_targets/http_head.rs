@@ -59,6 +59,15 @@ fn check_route(request: &Request, stream: &Stream) {
         Ok(Route::Stream { .. } | Route::StreamHead) => {
             assert!(is_asked_for && channels[0].format == Format::Jpeg);
         }
+        Ok(Route::Socket { channel }) => {
+            let is_socket = |path: &[u8]| stream.bytes.windows(path.len()).any(|at| at == path);
+            match channel {
+                None => assert!(is_socket(b"/live.ws")),
+                Some(_) => {
+                    assert!(is_socket(b"/live/main.ws") && channels[0].format == Format::Jpeg)
+                }
+            }
+        }
         Err(reply) => check_reply(&reply),
     }
 }

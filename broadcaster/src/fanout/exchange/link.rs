@@ -33,8 +33,7 @@ const TRANSIENT: u8 = 1;
 
 /// Publishes until the word to end.
 pub(super) async fn run(exchange: Arc<Exchange>, shutdown: Shutdown) {
-    let mut backoff = Backoff::up_to(LONGEST_WAIT);
-    let mut outage = Outage::default();
+    let mut outage = Outage::new();
     for dial in 0.. {
         let opening = Link::open(&exchange, dial);
         let opened = tokio::select! {
@@ -42,36 +41,40 @@ pub(super) async fn run(exchange: Arc<Exchange>, shutdown: Shutdown) {
             opened = opening => opened,
         };
         let outcome = match opened {
-            Ok(link) => {
-                backoff.reset();
-                outage.end(&exchange);
-                link.publish(&exchange, &shutdown).await
-            }
+            Ok(link) => link.publish(&exchange, &mut outage, &shutdown).await,
             Err(error) => Err(error),
         };
         let Err(error) = outcome else { return };
         outage.note(&exchange, &error);
-        let wait = if error.is_permanent() {
-            WAIT_FOR_PEOPLE
-        } else {
-            backoff.next()
-        };
         tokio::select! {
             () = shutdown.triggered() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(outage.wait(&error)) => {}
         }
     }
 }
 
-/// What people know of a time without a connection.
-#[derive(Debug, Default)]
+/// A time in which nothing gets through: what people know of it, and how long to wait in it.
+///
+/// It ends when the broker has confirmed a message, not when it is there: it may refuse each.
+#[derive(Debug)]
 struct Outage {
+    /// `None` while messages get through.
     since: Option<Monotonic>,
     told: String,
-    was_there: bool,
+    backoff: Backoff,
+    was_through: bool,
 }
 
 impl Outage {
+    fn new() -> Self {
+        Self {
+            since: Some(SystemClock.monotonic()),
+            told: String::new(),
+            backoff: Backoff::up_to(LONGEST_WAIT),
+            was_through: false,
+        }
+    }
+
     /// Nothing gets through, because of `error`. People are told once, and when the cause changes.
     fn note(&mut self, exchange: &Exchange, error: &Error) {
         let (name, brokers, reason) = (&exchange.name, &exchange.brokers, error.to_string());
@@ -85,18 +88,29 @@ impl Outage {
         exchange.set_health(Health::Away { reason });
     }
 
-    /// It does again, or for the first time.
+    /// How long to wait before the next try.
+    fn wait(&mut self, error: &Error) -> Duration {
+        if error.is_permanent() {
+            WAIT_FOR_PEOPLE
+        } else {
+            self.backoff.next()
+        }
+    }
+
+    /// A message got through.
     fn end(&mut self, exchange: &Exchange) {
+        let Some(since) = self.since.take() else {
+            return;
+        };
         let name = &exchange.name;
         self.told.clear();
-        if let Some(since) = self.since.take() {
+        self.backoff.reset();
+        if std::mem::replace(&mut self.was_through, true) {
             let seconds = SystemClock.monotonic().since(since).as_secs_f64();
-            info!("exchange {name}: publishing after {seconds:.1} s without a broker");
+            info!("exchange {name}: publishing again after {seconds:.1} s");
+            exchange.counters.reconnects.fetch_add(1, Ordering::Relaxed);
         } else {
             info!("exchange {name}: publishing");
-        }
-        if std::mem::replace(&mut self.was_there, true) {
-            exchange.counters.reconnects.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -160,9 +174,17 @@ impl Link {
     }
 
     /// Publishes what is handed over until the word to end.
-    async fn publish(mut self, exchange: &Exchange, shutdown: &Shutdown) -> Result<(), Error> {
+    async fn publish(
+        mut self,
+        exchange: &Exchange,
+        outage: &mut Outage,
+        shutdown: &Shutdown,
+    ) -> Result<(), Error> {
         loop {
             let news = self.wait(exchange, shutdown).await;
+            if matches!(news, News::Confirmed(Ok(true))) {
+                outage.end(exchange);
+            }
             match self.take_in(news, exchange) {
                 Ok(false) => {}
                 Ok(true) => {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::*;
 use crate::program::command;
 use crate::stage::Running;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 
 /// The first warning about its exchange that a broadcaster with these arguments logs.
 fn warning(line: &str) -> String {
@@ -106,6 +106,32 @@ fn a_second_publisher_is_told_and_takes_over_when_the_first_ends() {
     wait_until("publishing", || exchange(&second)["state"] == "publishing");
     let after = take(&mut reader, 20);
     assert!(after[19].head.identity.epoch > before);
+}
+
+/// A message that the broker refuses ends the connection each time.
+#[test]
+fn pictures_above_the_brokers_limit_are_told_of_once() {
+    if !broker::is_here() {
+        return;
+    }
+    let broker = Broker::start();
+    broker.ctl("eval application:set_env(rabbit,max_message_size,10000).");
+    let mut program = command("--source pattern?bytes=20000 --http 127.0.0.1:0 --model rabbitmq");
+    let program = program.args(["--amqp", broker.url()]);
+    let program = program.stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut program = Running(program.spawn().unwrap());
+    thread::sleep(4 * SECOND);
+    drop(program.0.kill());
+    let mut said = String::new();
+    let mut stderr = program.0.stderr.take().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    let lines: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("exchange"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    let part = "larger than configured max size 10000; send smaller pictures (--size, --quality";
+    assert!(lines[0].contains(part), "{said}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_broker_that_is_killed_and_comes_back_is_found_again() {
         assert!(after.seq > before.seq + 10);
         take(&mut at_edge, 10);
     });
-    assert_eq!(count(&stage, "reconnects"), 1);
+    wait_until("publishing", || count(&stage, "reconnects") == 1);
     assert!(count(&stage, "dropped") > 10);
 }
 
@@ -195,5 +195,5 @@ fn the_next_node_of_a_cluster_is_taken() {
             killed.elapsed()
         );
     });
-    assert_eq!(count(&stage, "reconnects"), 1);
+    wait_until("publishing", || count(&stage, "reconnects") == 1);
 }
