@@ -16,8 +16,8 @@
 //! How long it takes, on two cores. `exchange`: 18 loads × two ways + 2 loads × 6 settings of the
 //! acknowledgement = 48 cells a round, each some 8 s (connecting, 1.5 s of warm-up, a window of 4 s =
 //! 120 frames, at most 1 s for what is still on its way): 7 minutes a round, 20 in all. `edges`: 6
-//! cells a round and then one broker alone with more and more readers (at most 8 cells): 3 minutes a
-//! round, 9 in all.
+//! cells a round, and then one broker alone with more and more readers until it fails: most of its
+//! time is for connecting them, which has a limit of 30 s; 2 to 3 minutes a round.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub mod readers;
 pub mod table;
 pub mod tally;
 
-use cells::{Case, Cell, LIMIT_SHARE, Run, Way};
+use cells::{Case, Cell, Run, Way};
 use private::Broker;
 
 /// Long enough for 120 frames.
@@ -58,7 +58,7 @@ pub struct Scenario {
     pub about: &'static str,
     /// Within a group the cases take turns, the next first in each round.
     pub groups: Vec<Vec<Case>>,
-    /// More and more of the same until less than [`LIMIT_SHARE`] is delivered: there it stops.
+    /// More and more of the same until one is not carried ([`Cell::is_carried`]): there it stops.
     pub rising: Vec<Case>,
 }
 
@@ -172,12 +172,12 @@ pub fn run(
         let mut measure = |case: &Case| -> anyhow::Result<bool> {
             let cell = measure::measure(round, case, &broker, (effort.warm_up, window))
                 .with_context(|| table::describe(case))?;
-            let is_within_limit = cell.figures.delivered >= LIMIT_SHARE;
+            let is_carried = cell.is_carried();
             run.cells.push(cell);
             let path = run.save(folder).context("result not written")?;
             table::save(&run, &path.with_extension("md")).context("table not written")?;
             progress(&run, most, SystemClock.monotonic().since(begun));
-            Ok(is_within_limit)
+            Ok(is_carried)
         };
         for group in &scenario.groups {
             for case in turns(group, round) {
@@ -187,16 +187,14 @@ pub fn run(
                 measure(case)?;
             }
         }
-        for case in &scenario.rising {
+        rise(&scenario.rising, |case| {
             let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
             if !has_room(&meminfo, case.viewers) {
                 say(&format!("{} readers: not enough memory", case.viewers));
-                break;
+                return Ok(false);
             }
-            if shutdown.is_triggered() || !measure(case)? {
-                break;
-            }
-        }
+            Ok(!shutdown.is_triggered() && measure(case)?)
+        })?;
     }
     Ok(())
 }
@@ -205,6 +203,19 @@ pub fn run(
 fn turns(cases: &[Case], round: u32) -> impl Iterator<Item = &Case> {
     let first = (round as usize - 1) % cases.len().max(1);
     cases.iter().cycle().skip(first).take(cases.len())
+}
+
+/// Measures one case after the other up to the first that is not carried.
+fn rise(
+    cases: &[Case],
+    mut is_carried: impl FnMut(&Case) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    for case in cases {
+        if !is_carried(case)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// One line about the cell just measured, on stderr.
@@ -274,6 +285,17 @@ mod tests {
                 "{prefetch}"
             );
         }
+    }
+
+    #[test]
+    fn the_first_case_that_is_not_carried_is_the_last() {
+        let mut tried = Vec::new();
+        let outcome = rise(&edges(false).rising, |case| {
+            tried.push(case.viewers);
+            Ok(case.viewers < 200)
+        });
+        assert!(outcome.is_ok());
+        assert_eq!(tried, [50, 100, 200]);
     }
 
     #[test]

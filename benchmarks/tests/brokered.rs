@@ -256,7 +256,7 @@ fn readers_without_a_broker_say_why() {
         assert!(!readers.status.success());
         let told = String::from_utf8(readers.stderr).unwrap();
         let part = match through {
-            "floor" => "a reader ended: exchange: ",
+            "floor" => "benchmarks: a reader ended: exchange: ",
             _ => "names no port",
         };
         assert!(told.contains(part), "{told}");

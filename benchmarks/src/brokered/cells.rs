@@ -116,6 +116,12 @@ impl Cell {
         self.figures.delivered >= VALID_SHARE && self.figures.lost == 0
     }
 
+    /// Whether this many viewers can be carried at all.
+    #[must_use]
+    pub fn is_carried(&self) -> bool {
+        self.figures.delivered >= LIMIT_SHARE
+    }
+
     /// The cost of a role, if it takes part.
     #[must_use]
     pub fn role(&self, name: &str) -> Option<&RoleCost> {

@@ -311,9 +311,9 @@ fn limit(run: &Run) -> String {
     for round in distinct(rising.iter().map(|cell| cell.round)) {
         let of_round = rising.iter().filter(|cell| cell.round == round);
         let of_round: Vec<_> = of_round.collect();
-        let failed = (of_round.iter()).find(|cell| cell.figures.delivered < LIMIT_SHARE);
+        let failed = (of_round.iter()).find(|cell| !cell.is_carried());
         let carried = (of_round.iter())
-            .filter(|cell| cell.figures.delivered >= LIMIT_SHARE)
+            .filter(|cell| cell.is_carried())
             .map(|cell| cell.case.viewers)
             .max();
         let carried = carried.map_or("none".to_owned(), |count| count.to_string());
