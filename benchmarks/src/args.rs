@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::brokered::readers::Through;
 use crate::load::Protocol;
 use crate::sample::Named;
 
@@ -32,6 +33,12 @@ pub enum Command {
     Sample(Sample),
     /// Serve frames with the least a server can do: what everything is measured against
     Bare(Bare),
+    /// Publish to an exchange with the least a publisher can do
+    #[command(hide = true)]
+    Floor(Floor),
+    /// Read an exchange many times over, at the word of another program
+    #[command(hide = true)]
+    Readers(Readers),
 }
 
 /// Which scenarios, and how.
@@ -124,6 +131,44 @@ pub struct Bare {
     pub frames_per_payload: usize,
 }
 
+/// The least publisher.
+#[derive(Debug, clap::Args)]
+pub struct Floor {
+    /// amqp://USER:PASSWORD@HOST:PORT/VHOST
+    pub url: String,
+    /// Where to publish
+    #[arg(long, value_name = "NAME")]
+    pub exchange: String,
+    /// Data bytes of a frame
+    #[arg(long, value_name = "N")]
+    pub bytes: usize,
+    /// Frames a second
+    #[arg(long, value_name = "N")]
+    pub fps: f64,
+}
+
+/// Readers of an exchange.
+#[derive(Debug, clap::Args)]
+pub struct Readers {
+    /// amqp://USER:PASSWORD@HOST:PORT/VHOST
+    pub url: String,
+    /// What to read
+    #[arg(long, value_name = "NAME")]
+    pub exchange: String,
+    /// How many
+    #[arg(long, value_name = "N")]
+    pub viewers: usize,
+    /// Data bytes of a frame there
+    #[arg(long, value_name = "N")]
+    pub bytes: usize,
+    /// Whose code reads
+    #[arg(long)]
+    pub through: Through,
+    /// Messages on their way unacknowledged; 0 for no acknowledgements
+    #[arg(long, value_name = "N")]
+    pub prefetch: Option<u16>,
+}
+
 impl ValueEnum for Protocol {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Tcp, Self::Http]
@@ -133,6 +178,19 @@ impl ValueEnum for Protocol {
         Some(clap::builder::PossibleValue::new(match self {
             Self::Tcp => "tcp",
             Self::Http => "http",
+        }))
+    }
+}
+
+impl ValueEnum for Through {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Floor, Self::Ingress]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Floor => "floor",
+            Self::Ingress => "ingress",
         }))
     }
 }

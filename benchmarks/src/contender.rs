@@ -232,7 +232,8 @@ impl Drop for Server {
     }
 }
 
-fn end(child: &mut Child) {
+/// Tells it to end, and ends it if it does not.
+pub(crate) fn end(child: &mut Child) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // Fails only if it has ended already.
         let _ = kill_process(pid, Signal::TERM);
@@ -249,7 +250,7 @@ fn end(child: &mut Child) {
 }
 
 /// A program in the folder of this one.
-fn sibling(name: &str) -> PathBuf {
+pub(crate) fn sibling(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     own.with_file_name(name)
 }

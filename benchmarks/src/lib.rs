@@ -5,7 +5,8 @@
 //!                      contender: the broadcaster with one of its drivers or a camera, the bare
 //!                      loop, or ustreamer
 //! ```
-//! Beside this path, [`sample`] watches any programs that run already.
+//! The scenarios with a broker are a path of their own ([`brokered`]): there several programs share the
+//! cost. Beside all this, [`sample`] watches any programs that run already.
 //!
 //! Policy: only ratios within one run count. Contenders take turns within each round, each beside
 //! the bare loop of the same round; rounds are repeated and the median is given with its spread.
@@ -13,6 +14,7 @@
 
 pub mod args;
 pub mod bare;
+pub mod brokered;
 pub mod contender;
 pub mod load;
 pub mod result;

@@ -122,16 +122,18 @@ impl Target {
         Ok(stream)
     }
 
-    fn connect_all(&self, count: usize) -> Result<Vec<TcpStream>, Error> {
-        let connect = |number| {
-            self.connect().map_err(|error| Error::Connect {
+    /// Connects viewers to the targets in turn.
+    fn connect_to(targets: &[Self], count: usize) -> Result<Vec<TcpStream>, Error> {
+        let in_turn = targets.iter().cycle();
+        let connect = |(number, target): (usize, &Self)| {
+            target.connect().map_err(|error| Error::Connect {
                 number,
                 count,
-                addr: self.addr,
+                addr: target.addr,
                 error,
             })
         };
-        (1..=count).map(connect).collect()
+        (1..=count).zip(in_turn).map(connect).collect()
     }
 }
 
@@ -189,22 +191,41 @@ impl Load {
     /// # Errors
     /// If one of them cannot be connected, or the system gives no thread.
     pub fn start(target: &Target, viewers: usize, hindrance: Hindrance) -> Result<Self, Error> {
-        let mut streams = target.connect_all(viewers)?;
-        let crowd = streams.split_off(SAMPLES.min(viewers));
+        let streams = Target::connect_to(std::slice::from_ref(target), viewers)?;
         let hindering = match hindrance {
             Hindrance::None | Hindrance::Joining => Vec::new(),
-            Hindrance::Stopped(count) | Hindrance::Throttled(count) => target.connect_all(count)?,
+            Hindrance::Stopped(count) | Hindrance::Throttled(count) => {
+                Target::connect_to(std::slice::from_ref(target), count)?
+            }
         };
+        let mut load = Self::of(streams, target.protocol)?;
+        load.hindering = Hindering::start(hindering, hindrance, &load.shutdown)?;
+        if hindrance == Hindrance::Joining {
+            load.joining = Some(Joining::start(target, &load.shutdown)?);
+        }
+        Ok(load)
+    }
+
+    /// Connects `viewers` viewers to several servers in turn that have the same frames, of whom the
+    /// first [`SAMPLES`] parse.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(targets: &[Target], viewers: usize) -> Result<Self, Error> {
+        let protocol = targets
+            .first()
+            .map_or(Protocol::Tcp, |target| target.protocol);
+        Self::of(Target::connect_to(targets, viewers)?, protocol)
+    }
+
+    fn of(mut streams: Vec<TcpStream>, protocol: Protocol) -> Result<Self, Error> {
+        let crowd = streams.split_off(SAMPLES.min(streams.len()));
         let shutdown = Shutdown::default();
-        let joining = match hindrance {
-            Hindrance::Joining => Some(Joining::start(target, &shutdown)?),
-            _ => None,
-        };
         Ok(Self {
-            samples: Samples::start(streams, target.protocol, &shutdown)?,
+            samples: Samples::start(streams, protocol, &shutdown)?,
             crowd: Crowd::start(crowd, &shutdown)?,
-            hindering: Hindering::start(hindering, hindrance, &shutdown)?,
-            joining,
+            hindering: Hindering::start(Vec::new(), Hindrance::None, &shutdown)?,
+            joining: None,
             shutdown,
         })
     }
@@ -358,6 +379,21 @@ mod tests {
         for wrong in ["127.0.0.1:80", "ws://127.0.0.1:80/", "tcp://127.0.0.1"] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn viewers_of_several_servers_go_to_them_in_turn() {
+        let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let servers = [listen(), listen()];
+        let targets = servers.each_ref().map(|server| Target {
+            protocol: Protocol::Tcp,
+            addr: server.local_addr().unwrap(),
+            path: String::new(),
+        });
+        let viewers = Target::connect_to(&targets, 5).unwrap();
+        let peers = viewers.iter().map(|viewer| viewer.peer_addr().unwrap());
+        let [one, other] = targets.map(|target| target.addr);
+        assert_eq!(peers.collect::<Vec<_>>(), [one, other, one, other, one]);
     }
 
     #[test]

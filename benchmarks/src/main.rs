@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use benchmarks::args::{Args, Command};
 use benchmarks::bare::{self, Bare};
+use benchmarks::brokered::{floor, readers};
 use benchmarks::contender::Hindrance;
 use benchmarks::load::{Load, Target};
 use benchmarks::result::Run;
 use benchmarks::runner::{self, Effort};
-use benchmarks::{sample, scenario, table};
+use benchmarks::{brokered, sample, scenario, table};
 use common::Shutdown;
 
 mod signals;
@@ -42,6 +43,9 @@ fn start(command: Command) -> anyhow::Result<()> {
             for scenario in scenario::all() {
                 writeln!(out, "{:10} {}", scenario.name, scenario.about)?;
             }
+            for scenario in brokered::all(false) {
+                writeln!(out, "{:10} {}", scenario.name, scenario.about)?;
+            }
             Ok(())
         }
         Command::Run(args) => run(&args, &shutdown),
@@ -68,6 +72,17 @@ fn start(command: Command) -> anyhow::Result<()> {
             writeln!(out, "stream  http://{addr}/\nnative  tcp://{addr}")?;
             Ok(bare.run(&shutdown)?)
         }
+        Command::Floor(args) => {
+            let config = floor::Config {
+                bytes: args.bytes,
+                interval: std::time::Duration::from_secs_f64(1.0 / args.fps),
+            };
+            // Whoever started it waits for this; if it is gone, nobody is left to tell.
+            let ready = || drop(writeln!(out, "publishing").and_then(|()| out.flush()));
+            let place = (args.url.as_str(), args.exchange.as_str());
+            Ok(floor::publish(place, config, ready, &shutdown)?)
+        }
+        Command::Readers(args) => readers::run(&args, std::io::stdin().lock(), &mut out),
     }
 }
 
@@ -78,18 +93,18 @@ fn run(args: &benchmarks::args::Run, shutdown: &Shutdown) -> anyhow::Result<()> 
         Effort::FULL
     };
     effort.rounds = args.rounds.unwrap_or(effort.rounds);
-    let all = scenario::all();
-    let known = || {
-        all.iter()
-            .map(|scenario| scenario.name)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let (all, brokered) = (scenario::all(), brokered::all(args.quick));
     for name in &args.scenarios {
-        let scenario = all.iter().find(|scenario| scenario.name == name);
-        let scenario =
-            scenario.with_context(|| format!("no scenario {name}; there are: {}", known()))?;
-        runner::run(scenario, effort, &args.out, shutdown)?;
+        if let Some(scenario) = all.iter().find(|scenario| scenario.name == name) {
+            runner::run(scenario, effort, &args.out, shutdown)?;
+        } else if let Some(scenario) = brokered.iter().find(|scenario| scenario.name == name) {
+            brokered::run(scenario, effort, &args.out, shutdown)?;
+        } else {
+            let names = all.iter().map(|scenario| scenario.name);
+            let names = names.chain(brokered.iter().map(|scenario| scenario.name));
+            let known = names.collect::<Vec<_>>().join(", ");
+            anyhow::bail!("no scenario {name}; there are: {known}");
+        }
     }
     Ok(())
 }
@@ -99,13 +114,18 @@ fn report(folder: &Path) -> anyhow::Result<()> {
     let named = || folder.display().to_string();
     for entry in std::fs::read_dir(folder).with_context(named)? {
         let path = entry.with_context(named)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            let name = || path.display().to_string();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let name = || path.display().to_string();
+        let table = path.with_extension("md");
+        let scenario = path.file_stem().unwrap_or_default().to_string_lossy();
+        if brokered::is_name(&scenario) {
+            let run = brokered::cells::Run::load(&path).with_context(name)?;
+            brokered::table::save(&run, &table).with_context(name)?;
+        } else {
             let run = Run::load(&path).with_context(name)?;
-            table::save(&run, &path.with_extension("md")).with_context(name)?;
+            table::save(&run, &table).with_context(name)?;
         }
     }
     Ok(())

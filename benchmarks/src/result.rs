@@ -145,14 +145,22 @@ impl Run {
     /// # Errors
     /// If the folder or file cannot be written.
     pub fn save(&self, folder: &Path) -> io::Result<PathBuf> {
-        fs::create_dir_all(folder)?;
-        let path = folder.join(format!("{}.json", self.scenario));
-        let draft = path.with_extension("json.part");
-        let mut file = BufWriter::new(File::create(&draft)?);
-        serde_json::to_writer_pretty(&mut file, self)?;
-        file.write_all(b"\n")?;
-        file.into_inner()?.sync_all()?;
-        fs::rename(&draft, &path)?;
-        Ok(path)
+        save_as(&self.scenario, self, folder)
     }
+}
+
+/// Writes the result of a scenario, replacing the file as a whole.
+///
+/// # Errors
+/// If the folder or file cannot be written.
+pub fn save_as(scenario: &str, run: &impl Serialize, folder: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join(format!("{scenario}.json"));
+    let draft = path.with_extension("json.part");
+    let mut file = BufWriter::new(File::create(&draft)?);
+    serde_json::to_writer_pretty(&mut file, run)?;
+    file.write_all(b"\n")?;
+    file.into_inner()?.sync_all()?;
+    fs::rename(&draft, &path)?;
+    Ok(path)
 }

@@ -9,7 +9,7 @@ use crate::load::Protocol;
 use crate::result::{Cell, Run, VALID_SHARE};
 
 /// Above this share of a core the load generator may have been what was measured.
-const BUSY_LOAD: f64 = 0.95;
+pub(crate) const BUSY_LOAD: f64 = 0.95;
 
 /// Writes the run as a table.
 ///
@@ -187,7 +187,7 @@ fn doubts(run: &Run) -> String {
 }
 
 /// Values without repetition, in the order of their first appearance.
-fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+pub(crate) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for value in values {
         if !seen.contains(&value) {
@@ -198,7 +198,7 @@ fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
-fn megabytes(bytes: u64) -> f64 {
+pub(crate) fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
@@ -208,20 +208,25 @@ const fn count(value: u64) -> f64 {
 }
 
 /// Median, least and most of some values.
-struct Spread {
+pub(crate) struct Spread {
     sorted: Vec<f64>,
     digits: usize,
 }
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>, digits: usize) -> Self {
+    pub(crate) fn of(values: impl Iterator<Item = f64>, digits: usize) -> Self {
         let mut sorted: Vec<_> = values.collect();
         sorted.sort_by(f64::total_cmp);
         Self { sorted, digits }
     }
 
-    fn median(&self) -> String {
-        match self.sorted.get(self.sorted.len() / 2) {
+    /// The median itself, if there are values.
+    pub(crate) fn middle(&self) -> Option<f64> {
+        self.sorted.get(self.sorted.len() / 2).copied()
+    }
+
+    pub(crate) fn median(&self) -> String {
+        match self.middle() {
             Some(median) => format!("{median:.*}", self.digits),
             None => "–".to_owned(),
         }
