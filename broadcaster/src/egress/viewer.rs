@@ -6,7 +6,7 @@
 //! * A payload older than the viewer's `max_age` is skipped if a newer one exists; the viewer goes
 //!   on at the newest. The age counts when the first byte would be handed to the kernel.
 //! * The newest payload is always sent once, also at once on joining.
-//! * Who asks for fewer frames gets those of its [`Beat`]; what is left out thereby is no skip.
+//! * Who asks for fewer frames gets those of its `Beat`; what is left out thereby is no skip.
 //! * A payload begun is finished. Control messages go between payloads.
 //! * No byte of progress for its `stall_limit` ends the viewer.
 //! * Over WebSocket a viewer has any number of [`Watch`]es, whose payloads take turns, and is sent

@@ -1,7 +1,7 @@
 //! The model `rabbitmq`: payloads go out through a fanout exchange, one for each channel.
 //!
-//! Capture leaves each payload in a place of one ([`handoff`]) and never waits. A thread of its own
-//! takes it from there to the broker ([`link`]), for all channels together. A broker that is slow,
+//! Capture leaves each payload in a place of one (`handoff.rs`) and never waits. A thread of its own
+//! takes it from there to the broker (`link.rs`), for all channels together. A broker that is slow,
 //! blocked, or gone costs frames of this model, which are counted, and nothing else.
 //!
 //! The message's body is the PAYLOAD of the wire format; its head tells the newest frame's identity,

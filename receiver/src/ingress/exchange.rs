@@ -2,7 +2,7 @@
 //!
 //! * The queue is exclusive and ends with the connection. It is short and drops its oldest message
 //!   when full, so a reader that has stopped costs the broker a few messages and no more.
-//! * The broker sends ahead of our acknowledgements only as many messages as the [`window`] allows:
+//! * The broker sends ahead of our acknowledgements only as many messages as the window (`window.rs`) allows:
 //!   enough for a long line, and not so many that a thin one makes them old. A message is acknowledged
 //!   when it is handed out, not when it arrives.
 //! * What is no payload is counted, told now and then, and passed over. It ends nothing: anybody
