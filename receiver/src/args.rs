@@ -15,8 +15,9 @@ pub struct Args {
     pub command: Option<Command>,
 
     /// The stream: tcp://HOST:PORT/CHANNEL (native; without a channel the default one),
-    /// http://HOST:PORT/path (any MJPEG server) or ws://HOST:PORT/live/CHANNEL.ws (a broadcaster over
-    /// WebSocket; without a path its default channel)
+    /// http://HOST:PORT/path (any MJPEG server), ws://HOST:PORT/live/CHANNEL.ws (a broadcaster over
+    /// WebSocket; without a path its default channel) or amqp://USER:PASSWORD@HOST/%2f?channel=NAME (a
+    /// RabbitMQ exchange; several brokers with commas between them)
     #[arg(required = true)]
     pub url: Option<String>,
 

@@ -79,8 +79,9 @@ impl Format {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The URL.
+    // Not its source as well: the chain of causes would say it twice.
     #[error("URL {0}")]
-    Source(#[from] SourceError),
+    Source(SourceError),
     /// The number of receivers.
     #[error("--count 0: right would be 1 to 65535")]
     Count,
@@ -127,6 +128,12 @@ pub enum Error {
         /// The longest that makes sense.
         most: Duration,
     },
+}
+
+impl From<SourceError> for Error {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
 }
 
 impl Config {

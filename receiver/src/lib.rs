@@ -7,8 +7,8 @@
 //! Without the feature `program` there is nothing here but the ingress and the account, and the
 //! crates that only a program needs stay away.
 //!
-//! A receiver is a thread with a blocking socket: there is no runtime here, and what is measured
-//! is the server, not a scheduler.
+//! A receiver is a thread with a blocking socket, so that what is measured is the server, not a
+//! scheduler. Only connections to brokers have a runtime, which lapin needs.
 
 pub mod account;
 #[cfg(feature = "program")]

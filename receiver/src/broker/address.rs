@@ -87,8 +87,9 @@ pub enum Error {
     Many(usize),
 }
 
-const FORM: &str = "amqp://USER:PASSWORD@HOST:PORT/VHOST, the default one being \
-                    amqp://guest:guest@127.0.0.1:5672/%2f";
+// Not amqp://USER:PASSWORD@HOST: where passwords are masked, this one would be, too.
+const FORM: &str = "amqp://HOST:PORT/VHOST with USER:PASSWORD@ before the host, the default being \
+                    guest:guest@127.0.0.1:5672/%2f";
 
 impl Addresses {
     /// The brokers in a list of URLs with commas between them, and the keys of their queries that
@@ -345,8 +346,8 @@ mod tests {
     #[test]
     fn every_refusal_says_what_would_be_right_and_holds_no_password() {
         for (text, part) in [
-            ("rabbit:5672", "amqp://USER:PASSWORD@HOST"),
-            ("", "amqp://USER:PASSWORD@HOST"),
+            ("rabbit:5672", "amqp://HOST:PORT/VHOST"),
+            ("", "amqp://HOST:PORT/VHOST"),
             (
                 "http://u:secret@rabbit/",
                 "http:// is not a broker's scheme",
