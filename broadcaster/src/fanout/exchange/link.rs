@@ -16,7 +16,7 @@ use common::{Clock, Monotonic, Payload, Shutdown, SystemClock};
 use futures_core::Stream;
 use lapin::options::{BasicPublishOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, Event};
+use lapin::{BasicProperties, Channel, Connection, ErrorKind, Event};
 use receiver::broker::{self, Address, Error, Refusal};
 use receiver::ingress::backoff::Backoff;
 use tracing::{debug, info, warn};
@@ -328,8 +328,15 @@ fn poll_fences(
     context: &mut Context<'_>,
 ) -> Poll<lapin::Result<usize>> {
     for (fence, count) in flight.fences().zip(1..) {
-        if let Poll::Ready(answer) = fence.answer.as_mut().poll(context) {
-            return Poll::Ready(answer.map(|()| count));
+        match fence.answer.as_mut().poll(context) {
+            // The broker closes the channel. Why is among its own words, soon.
+            Poll::Ready(Err(error))
+                if matches!(error.kind(), ErrorKind::InvalidChannelState(..)) =>
+            {
+                fence.answer = Box::pin(std::future::pending());
+            }
+            Poll::Ready(answer) => return Poll::Ready(answer.map(|()| count)),
+            Poll::Pending => {}
         }
     }
     Poll::Pending
