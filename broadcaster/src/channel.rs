@@ -2,12 +2,13 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::ring::Ring;
 use common::{Format, Head, Monotonic};
 
+use crate::egress::traffic::Traffic;
 use crate::fanout::exchange::Exchange;
 use crate::history::History;
 
@@ -39,21 +40,72 @@ pub struct Channel {
     pub has_viewers: bool,
     /// What happened so far.
     pub counters: Counters,
+    /// What its viewers were sent.
+    pub traffic: Traffic,
 }
 
 /// What happened on a channel since it was opened.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Pictures that the source has brought, used or not; placeholders are none.
+    pub captured: AtomicU64,
     /// Frames published.
     pub frames: AtomicU64,
+    /// Bytes of those, encoded.
+    pub bytes: AtomicU64,
     /// Pictures that could not be used: damaged, or above 16 MiB.
     pub damaged: AtomicU64,
     /// Pictures left out because they came faster than they could be encoded.
     pub overtaken: AtomicU64,
     /// Viewers connected now.
     pub viewers: AtomicUsize,
+    /// Times its source was lost: it failed, fell silent, or could not be opened at the start.
+    pub lost: AtomicU64,
+    /// Times pictures flowed again after that.
+    pub recovered: AtomicU64,
+    /// How its source is; a [`SourceState`].
+    state: AtomicU8,
     /// How long its source may be silent, as far as its pictures have told; at first 0.
     pub patience_ms: AtomicU64,
+}
+
+/// How a channel's source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceState {
+    /// No picture has come yet, and nothing says that none will.
+    Starting,
+    /// Pictures flow.
+    Up,
+    /// They do not; a placeholder stands for them.
+    Placeholder,
+}
+
+impl SourceState {
+    /// All there are, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Starting, Self::Up, Self::Placeholder];
+
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Placeholder => "placeholder",
+        }
+    }
+}
+
+impl Counters {
+    /// How the source is now.
+    #[must_use]
+    pub fn source_state(&self) -> SourceState {
+        SourceState::ALL[usize::from(self.state.load(Ordering::Relaxed))]
+    }
+
+    /// Says how the source is now.
+    pub fn set_source_state(&self, state: SourceState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
 }
 
 impl Channel {
@@ -70,6 +122,7 @@ impl Channel {
             exchange: None,
             has_viewers: true,
             counters: Counters::default(),
+            traffic: Traffic::default(),
         }
     }
 

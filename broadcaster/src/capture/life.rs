@@ -19,7 +19,7 @@ use super::pace::Thinner;
 use super::placeholder::{self, Before};
 use super::watch::{Backoff, Report, Watchdog};
 use super::{Captured, Error, Feed, Opened, Opener, Source};
-use crate::channel::Channel;
+use crate::channel::{Channel, SourceState};
 use crate::encode::Encoder;
 use crate::fanout::{Payloader, Publish};
 
@@ -169,6 +169,8 @@ impl<P: Publish, C: Clock> Life<P, C> {
         match grabbed {
             Ok(Some(captured)) => {
                 let is_real = !captured.is_placeholder();
+                let captures = u64::from(is_real);
+                (self.channel.counters.captured).fetch_add(captures, Ordering::Relaxed);
                 if self.is_wanted(&captured) {
                     self.pass_on(captured);
                 }
@@ -219,7 +221,11 @@ impl<P: Publish, C: Clock> Life<P, C> {
             Ok(frame) => {
                 self.recover();
                 self.next_seq = identity.seq.saturating_add(1);
-                self.channel.counters.frames.fetch_add(1, Ordering::Relaxed);
+                let counters = &self.channel.counters;
+                counters.frames.fetch_add(1, Ordering::Relaxed);
+                counters
+                    .bytes
+                    .fetch_add(frame.data().len() as u64, Ordering::Relaxed);
                 self.last = Some(frame.clone());
                 self.payloader.push(frame);
             }
@@ -236,6 +242,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
     fn pass_on_outage(&mut self, frame: Frame) {
         if self.outage.is_none() {
             warn!("the source sends a placeholder: its own source is gone");
+            self.note_loss();
         }
         let now = self.clock.monotonic();
         let since = self.outage.as_ref().map_or(now, |outage| outage.since);
@@ -250,8 +257,12 @@ impl<P: Publish, C: Clock> Life<P, C> {
     /// A real picture is here.
     fn recover(&mut self) {
         let now = self.clock.monotonic();
+        if self.flowing_since.is_none() || self.outage.is_some() {
+            self.channel.counters.set_source_state(SourceState::Up);
+        }
         self.flowing_since.get_or_insert(now);
         if let Some(outage) = self.outage.take() {
+            (self.channel.counters.recovered).fetch_add(1, Ordering::Relaxed);
             let away_ms = now.since(outage.since).as_millis();
             info!(away_ms, "pictures flow again");
         }
@@ -301,8 +312,15 @@ impl<P: Publish, C: Clock> Life<P, C> {
         self.show_placeholder();
     }
 
+    fn note_loss(&self) {
+        let counters = &self.channel.counters;
+        counters.lost.fetch_add(1, Ordering::Relaxed);
+        counters.set_source_state(SourceState::Placeholder);
+    }
+
     /// The outage begins.
     fn show_placeholder(&mut self) {
+        self.note_loss();
         let before = Before {
             last: self.last.as_ref(),
             epoch: self.channel.epoch,
