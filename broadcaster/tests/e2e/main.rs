@@ -11,6 +11,7 @@ mod configuration;
 mod dashboard;
 mod drop_in;
 mod exchange;
+mod metrics;
 mod page;
 mod program;
 mod relay;
