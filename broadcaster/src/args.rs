@@ -255,4 +255,5 @@ named like its flag, with _ for -; what is about a channel stands in its [[chann
   name = \"bench\"
   source = \"pattern\"
 
-Watch it: open the printed page in a browser, or run: receiver tcp://127.0.0.1:7400";
+Watch it: open the printed page in a browser, or run: receiver tcp://127.0.0.1:7400
+How it fares: /healthz, /readyz and, for Prometheus, /metrics beside the page";
