@@ -1,5 +1,7 @@
 //! Channels: each is one stream, known by name to all who serve it.
 
+mod demand;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +13,8 @@ use common::{Format, Head, Monotonic};
 use crate::egress::traffic::Traffic;
 use crate::fanout::exchange::Exchange;
 use crate::history::History;
+
+pub use demand::{Attending, Demand};
 
 /// A channel whose newest frame is younger than this is ready, unless its rate is slower still.
 const READY_AGE: Duration = Duration::from_secs(2);
@@ -42,6 +46,10 @@ pub struct Channel {
     pub counters: Counters,
     /// What its viewers were sent.
     pub traffic: Traffic,
+    /// Who wants its pictures.
+    pub demand: Demand,
+    /// How long its source is kept after the last one left, if it is opened on demand.
+    pub on_demand: Option<Duration>,
 }
 
 /// What happened on a channel since it was opened.
@@ -72,17 +80,19 @@ pub struct Counters {
 /// How a channel's source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceState {
-    /// No picture has come yet, and nothing says that none will.
+    /// It is being opened: no picture has come yet, and nothing says that none will.
     Starting,
     /// Pictures flow.
     Up,
     /// They do not; a placeholder stands for them.
     Placeholder,
+    /// It is closed until somebody wants pictures.
+    Idle,
 }
 
 impl SourceState {
     /// All there are, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Starting, Self::Up, Self::Placeholder];
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Up, Self::Placeholder, Self::Idle];
 
     /// In a word.
     #[must_use]
@@ -91,6 +101,7 @@ impl SourceState {
             Self::Starting => "starting",
             Self::Up => "up",
             Self::Placeholder => "placeholder",
+            Self::Idle => "idle",
         }
     }
 }
@@ -123,6 +134,8 @@ impl Channel {
             has_viewers: true,
             counters: Counters::default(),
             traffic: Traffic::default(),
+            demand: Demand::default(),
+            on_demand: None,
         }
     }
 
@@ -172,9 +185,22 @@ impl Channel {
         (3 * self.interval).max(seen).max(READY_AGE)
     }
 
-    /// Whether real frames flow: the newest is not too old.
+    /// Whether frames flow, or would soon if somebody came.
     #[must_use]
     pub fn is_ready(&self, now: Monotonic) -> bool {
+        self.is_at_rest() || self.flows(now)
+    }
+
+    /// Whether its source, which is opened on demand, is closed or being opened.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let state = self.counters.source_state();
+        self.on_demand.is_some() && matches!(state, SourceState::Idle | SourceState::Starting)
+    }
+
+    /// Whether real frames flow: the newest is not too old.
+    #[must_use]
+    pub fn flows(&self, now: Monotonic) -> bool {
         (self.freshness(now)).is_some_and(|age| age <= self.patience())
     }
 
@@ -182,7 +208,7 @@ impl Channel {
     /// apart. Zero if real frames do not flow.
     #[must_use]
     pub fn captured_fps(&self, now: Monotonic) -> f64 {
-        let Some(newest) = self.ring.newest().filter(|_| self.is_ready(now)) else {
+        let Some(newest) = self.ring.newest().filter(|_| self.flows(now)) else {
             return 0.0;
         };
         let (mut frames, mut span) = (newest.frames.len(), Duration::ZERO);

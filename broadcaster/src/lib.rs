@@ -271,6 +271,7 @@ impl Start {
         let channel = Channel {
             format: feed.format(),
             interval: config.interval,
+            on_demand: config.on_demand,
             history: config.history.map(|span| History::new(span, share / 4)),
             exchange,
             has_viewers: program.has_ring,

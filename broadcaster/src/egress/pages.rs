@@ -137,7 +137,7 @@ async fn snapshot(site: &Site, channel: usize, query: &str) -> Response {
         Err(reply) => return refusal(site, &reply),
     };
     let mut response = picture(site, &frame);
-    let is_online = site.channels[channel].is_ready(SystemClock.monotonic());
+    let is_online = site.channels[channel].flows(SystemClock.monotonic());
     let online = HeaderValue::from_static(if is_online { "true" } else { "false" });
     let headers = response.headers_mut();
     headers.insert("x-ustreamer-online", online);
@@ -279,8 +279,9 @@ fn facts(channel: &Channel) -> String {
     let age = channel.freshness(SystemClock.monotonic());
     let age = age.map_or_else(|| "none".to_owned(), |age| age.as_millis().to_string());
     format!(
-        "channel {}\nframes {}\ndamaged {}\novertaken {}\nnewest_frame_age_ms {age}\nviewers {}\n",
+        "channel {}\nsource {}\nframes {}\ndamaged {}\novertaken {}\nnewest_frame_age_ms {age}\nviewers {}\n",
         channel.name,
+        counters.source_state().name(),
         counters.frames.load(Ordering::Relaxed),
         counters.damaged.load(Ordering::Relaxed),
         counters.overtaken.load(Ordering::Relaxed),

@@ -12,6 +12,7 @@ mod dashboard;
 mod drop_in;
 mod exchange;
 mod metrics;
+mod on_demand;
 mod page;
 mod program;
 mod relay;

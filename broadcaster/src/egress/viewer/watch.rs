@@ -55,6 +55,7 @@ impl Watch {
     pub fn new(place: usize, channel: &Arc<Channel>, protocol: Protocol, wish: Wish) -> Self {
         channel.counters.viewers.fetch_add(1, Ordering::Relaxed);
         channel.traffic.joined(protocol);
+        channel.demand.come();
         Self {
             place,
             channel: channel.clone(),
@@ -232,6 +233,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.channel.demand.leave();
         self.channel.traffic.left(self.protocol);
         self.channel
             .counters
