@@ -150,6 +150,23 @@ pub struct Args {
     #[arg(long, value_name = "D", env = "FRAMECAST_HISTORY", default_value = "0s", value_parser = crate::config::parse_duration, help_heading = CHANNEL)]
     pub history: Duration,
 
+    /// Open the source for its first viewer, and let go of it HOLD after the last one left
+    ///
+    /// Without a value HOLD is 10s; off is the default. A camera's light is out while nobody watches.
+    /// Who comes then is shown that the source starts. Stills are viewers too, the history is none.
+    #[arg(
+        long,
+        value_name = "HOLD",
+        env = "FRAMECAST_ON_DEMAND",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "off",
+        default_missing_value = "10s",
+        value_parser = crate::config::parse_hold,
+        help_heading = CHANNEL
+    )]
+    pub on_demand: Hold,
+
     /// Older frames are skipped for a slow viewer if there is a newer one
     #[arg(long, value_name = "D", env = "FRAMECAST_MAX_AGE", default_value = "250ms", value_parser = crate::config::parse_duration)]
     pub max_age: Duration,
@@ -200,6 +217,10 @@ pub struct Args {
     )]
     pub log_format: LogFormat,
 }
+
+/// How long a source is kept that nobody watches; for ever if it is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold(pub Option<Duration>);
 
 /// How frames are handed to viewers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -255,4 +276,5 @@ named like its flag, with _ for -; what is about a channel stands in its [[chann
   name = \"bench\"
   source = \"pattern\"
 
-Watch it: open the printed page in a browser, or run: receiver tcp://127.0.0.1:7400";
+Watch it: open the printed page in a browser, or run: receiver tcp://127.0.0.1:7400
+How it fares: /healthz, /readyz and, for Prometheus, /metrics beside the page";

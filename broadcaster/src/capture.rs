@@ -174,10 +174,18 @@ impl std::fmt::Debug for Opened {
 /// A channel's source, tried once, with what it takes to open it again.
 pub struct Feed {
     opener: Opener,
-    /// An error is one that may pass.
-    first: Result<Opened, Error>,
+    first: First,
     encoder: Encoder,
     size: (u16, u16),
+}
+
+/// What came of opening a source for the first time.
+enum First {
+    Opened(Opened),
+    /// The error may pass.
+    Failed(Error),
+    /// It was not tried: that is for the first viewer. The source is named as it was said.
+    OnDemand(String),
 }
 
 impl std::fmt::Debug for Feed {
@@ -191,8 +199,9 @@ impl Feed {
     #[must_use]
     pub fn description(&self) -> String {
         match &self.first {
-            Ok(opened) => opened.description.clone(),
-            Err(error) => format!("a placeholder, until there is a source ({error})"),
+            First::Opened(opened) => opened.description.clone(),
+            First::Failed(error) => format!("a placeholder, until there is a source ({error})"),
+            First::OnDemand(source) => format!("{source}, opened while somebody watches"),
         }
     }
 
@@ -203,9 +212,13 @@ impl Feed {
     }
 
     fn new(mut opener: Opener, encoder: Encoder, config: &ChannelConfig) -> Result<Self, Error> {
-        let first = match opener() {
-            Err(error) if !error.may_pass() => return Err(error),
-            first => first,
+        // A file is looked at all the same: what is wrong with it is said at the start.
+        let is_tried = config.on_demand.is_none() || matches!(config.source, SourceConfig::File(_));
+        let first = match is_tried.then(&mut opener) {
+            Some(Err(error)) if !error.may_pass() => return Err(error),
+            Some(Ok(opened)) if config.on_demand.is_none() => First::Opened(opened),
+            Some(Err(error)) if config.on_demand.is_none() => First::Failed(error),
+            _ => First::OnDemand(config.source.describe()),
         };
         Ok(Self {
             opener,

@@ -1,15 +1,20 @@
 //! Channels: each is one stream, known by name to all who serve it.
 
+mod demand;
+
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::ring::Ring;
 use common::{Format, Head, Monotonic};
 
+use crate::egress::traffic::Traffic;
 use crate::fanout::exchange::Exchange;
 use crate::history::History;
+
+pub use demand::{Attending, Demand};
 
 /// A channel whose newest frame is younger than this is ready, unless its rate is slower still.
 const READY_AGE: Duration = Duration::from_secs(2);
@@ -39,21 +44,79 @@ pub struct Channel {
     pub has_viewers: bool,
     /// What happened so far.
     pub counters: Counters,
+    /// What its viewers were sent.
+    pub traffic: Traffic,
+    /// Who wants its pictures.
+    pub demand: Demand,
+    /// How long its source is kept after the last one left, if it is opened on demand.
+    pub on_demand: Option<Duration>,
 }
 
 /// What happened on a channel since it was opened.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Pictures that the source has brought, used or not; placeholders are none.
+    pub captured: AtomicU64,
     /// Frames published.
     pub frames: AtomicU64,
+    /// Bytes of those, encoded.
+    pub bytes: AtomicU64,
     /// Pictures that could not be used: damaged, or above 16 MiB.
     pub damaged: AtomicU64,
     /// Pictures left out because they came faster than they could be encoded.
     pub overtaken: AtomicU64,
     /// Viewers connected now.
     pub viewers: AtomicUsize,
+    /// Times its source was lost: it failed, fell silent, or could not be opened at the start.
+    pub lost: AtomicU64,
+    /// Times pictures flowed again after that.
+    pub recovered: AtomicU64,
+    /// How its source is; a [`SourceState`].
+    state: AtomicU8,
     /// How long its source may be silent, as far as its pictures have told; at first 0.
     pub patience_ms: AtomicU64,
+}
+
+/// How a channel's source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceState {
+    /// It is being opened: no picture has come yet, and nothing says that none will.
+    Starting,
+    /// Pictures flow.
+    Up,
+    /// They do not; a placeholder stands for them.
+    Placeholder,
+    /// It is closed until somebody wants pictures.
+    Idle,
+}
+
+impl SourceState {
+    /// All there are, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Up, Self::Placeholder, Self::Idle];
+
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Placeholder => "placeholder",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+impl Counters {
+    /// How the source is now.
+    #[must_use]
+    pub fn source_state(&self) -> SourceState {
+        SourceState::ALL[usize::from(self.state.load(Ordering::Relaxed))]
+    }
+
+    /// Says how the source is now.
+    pub fn set_source_state(&self, state: SourceState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
 }
 
 impl Channel {
@@ -70,6 +133,9 @@ impl Channel {
             exchange: None,
             has_viewers: true,
             counters: Counters::default(),
+            traffic: Traffic::default(),
+            demand: Demand::default(),
+            on_demand: None,
         }
     }
 
@@ -119,9 +185,22 @@ impl Channel {
         (3 * self.interval).max(seen).max(READY_AGE)
     }
 
-    /// Whether real frames flow: the newest is not too old.
+    /// Whether frames flow, or would soon if somebody came.
     #[must_use]
     pub fn is_ready(&self, now: Monotonic) -> bool {
+        self.is_at_rest() || self.flows(now)
+    }
+
+    /// Whether its source, which is opened on demand, is closed or being opened.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let state = self.counters.source_state();
+        self.on_demand.is_some() && matches!(state, SourceState::Idle | SourceState::Starting)
+    }
+
+    /// Whether real frames flow: the newest is not too old.
+    #[must_use]
+    pub fn flows(&self, now: Monotonic) -> bool {
         (self.freshness(now)).is_some_and(|age| age <= self.patience())
     }
 
@@ -129,7 +208,7 @@ impl Channel {
     /// apart. Zero if real frames do not flow.
     #[must_use]
     pub fn captured_fps(&self, now: Monotonic) -> f64 {
-        let Some(newest) = self.ring.newest().filter(|_| self.is_ready(now)) else {
+        let Some(newest) = self.ring.newest().filter(|_| self.flows(now)) else {
             return 0.0;
         };
         let (mut frames, mut span) = (newest.frames.len(), Duration::ZERO);

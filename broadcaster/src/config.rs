@@ -26,7 +26,7 @@ pub use channel::ChannelConfig;
 use file::File;
 use origin::{Origin, Settings};
 pub use source::SourceConfig;
-pub use units::parse_duration;
+pub use units::{parse_duration, parse_hold};
 
 const MAX_WORKERS: usize = 256;
 /// Unsent bytes the kernel may hold for a viewer. On a link of 1.2 Mbit/s frames were 0.4 s old with
@@ -206,6 +206,16 @@ impl Config {
             let history = humantime::format_duration(channel.history.unwrap_or_default());
             let right = "stills of the past are served from the ring: --model ring,rabbitmq";
             return Err(wrong("--history", history, right));
+        }
+        if brokers.is_some()
+            && let Some(hold) = channels.iter().find_map(|one| one.on_demand)
+        {
+            let right = "an exchange does not know who reads it: --model ring, or --on-demand=off";
+            return Err(wrong(
+                "--on-demand",
+                humantime::format_duration(hold),
+                right,
+            ));
         }
         let budget = &args.memory_budget;
         let memory_budget = units::parse_bytes(budget).filter(|&bytes| bytes >= MIN_BUDGET);
@@ -412,6 +422,20 @@ mod tests {
         assert_eq!(config.max_age, Duration::from_secs(1));
         assert_eq!(config.memory_budget, 256_000_000);
         assert_eq!(config.channels.len(), 1);
+    }
+
+    #[test]
+    fn a_source_on_demand_is_held_as_long_as_is_said() {
+        let held = |text, line| beside(text, line).unwrap().channels[0].on_demand;
+        let seconds = |count| Some(Duration::from_secs(count));
+        let file = "[[channel]]\non_demand = '3s'";
+        assert_eq!(held("", ""), None);
+        assert_eq!(held("", "--on-demand"), seconds(10));
+        assert_eq!(held("", "--on-demand=2s"), seconds(2));
+        assert_eq!(held("", "--on-demand=0s"), seconds(0));
+        assert_eq!(held(file, ""), seconds(3));
+        assert_eq!(held(file, "--on-demand"), seconds(10));
+        assert_eq!(held(file, "--on-demand=off"), None);
     }
 
     #[test]

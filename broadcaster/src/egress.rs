@@ -15,11 +15,13 @@ pub mod assets;
 pub mod drop_in;
 pub mod framing;
 pub mod guest;
+pub mod metrics;
 pub mod multiplex;
 pub mod news;
 pub mod pages;
 pub mod still;
 pub mod threads;
+pub mod traffic;
 pub mod viewer;
 
 use std::io;
@@ -54,13 +56,24 @@ pub enum Protocol {
     Ws,
 }
 
-impl std::fmt::Display for Protocol {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Protocol {
+    /// All there are, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Http, Self::Ws];
+
+    /// Its name, as in addresses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Tcp => "tcp",
             Self::Http => "http",
             Self::Ws => "ws",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -28,6 +28,7 @@ use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
+use crate::egress::metrics::{Counted, Metrics};
 use crate::egress::pages::Pages;
 use crate::egress::viewer::STALL_LIMIT;
 use crate::egress::viewer::socket::Lobby;
@@ -203,9 +204,18 @@ impl Broadcaster {
             driver: self.config.driver.name(),
         });
         let allow_origin = self.config.allow_origin;
+        let admission = Arc::new(Admission::new(limits, budget.clone()));
+        let metrics = Metrics::new(Counted {
+            channels: channels.clone(),
+            budget: budget.clone(),
+            admission: admission.clone(),
+            model: lobby.model,
+            driver: lobby.driver,
+        });
+        let pages = Pages::new(channels, budget, allow_origin.as_deref());
         let door = Arc::new(Door {
-            pages: Pages::new(channels, budget.clone(), allow_origin.as_deref()),
-            admission: Arc::new(Admission::new(limits, budget)),
+            pages: pages.with_metrics(metrics),
+            admission,
             lobby,
             driver,
             stall_limit: STALL_LIMIT,
@@ -261,6 +271,7 @@ impl Start {
         let channel = Channel {
             format: feed.format(),
             interval: config.interval,
+            on_demand: config.on_demand,
             history: config.history.map(|span| History::new(span, share / 4)),
             exchange,
             has_viewers: program.has_ring,

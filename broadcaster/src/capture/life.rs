@@ -4,7 +4,11 @@
 //! brings nothing for too long is gone: viewers get a placeholder at once and then every second,
 //! and the source is opened again, after waits that grow, until pictures flow. Opening happens on
 //! a thread of its own, one at a time, so a device that blocks stops neither the placeholder nor
-//! the end of the program. Frames are numbered on through all of it.
+//! the end of the program. Frames are numbered on through all of it. What is shown meanwhile is in
+//! `outage.rs`; a source that is opened only while somebody watches is in `lease.rs`.
+
+mod lease;
+mod outage;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -15,10 +19,12 @@ use std::time::Duration;
 use common::{Budget, Clock, Frame, Identity, Monotonic, Shutdown};
 use tracing::{debug, error, info, warn};
 
+use self::lease::Lease;
+use self::outage::Outage;
+pub(super) use self::outage::Reason;
 use super::pace::Thinner;
-use super::placeholder::{self, Before};
 use super::watch::{Backoff, Report, Watchdog};
-use super::{Captured, Error, Feed, Opened, Opener, Source};
+use super::{Captured, Error, Feed, First, Opened, Opener, Source};
 use crate::channel::Channel;
 use crate::encode::Encoder;
 use crate::fanout::{Payloader, Publish};
@@ -27,8 +33,6 @@ use crate::fanout::{Payloader, Publish};
 const GRAB_TIMEOUT: Duration = Duration::from_millis(100);
 /// The longest sleep between two looks at the time.
 const LONGEST_REST: Duration = Duration::from_millis(100);
-/// How often a placeholder is published.
-const REMINDER: Duration = Duration::from_secs(1);
 /// A source that held out this long has its short waits back when it goes.
 const STEADY: Duration = Duration::from_secs(2);
 
@@ -49,6 +53,10 @@ pub(super) struct Life<P, C> {
     backoff: Backoff,
     /// Set from the moment the source is gone until pictures flow again.
     outage: Option<Outage>,
+    /// How long it is wanted, if it is opened on demand.
+    lease: Option<Lease>,
+    /// What those get who come while it is closed.
+    last_shown: Option<Frame>,
     /// The newest real frame.
     last: Option<Frame>,
     /// Since when pictures have come; `None` while they do not.
@@ -63,14 +71,12 @@ pub(super) struct Life<P, C> {
 
 enum State {
     Open(Box<dyn Source>),
-    Waiting { until: Monotonic },
+    Waiting {
+        until: Monotonic,
+    },
     Opening(Receiver<Result<Opened, Error>>),
-}
-
-struct Outage {
-    since: Monotonic,
-    placeholder: Option<Frame>,
-    shown_at: Monotonic,
+    /// Closed until somebody wants pictures.
+    Idle,
 }
 
 impl<P: Publish, C: Clock> Life<P, C> {
@@ -82,6 +88,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
         clock: C,
     ) -> Self {
         let now = clock.monotonic();
+        let hold = channel.on_demand;
         let mut life = Self {
             channel,
             budget,
@@ -95,6 +102,8 @@ impl<P: Publish, C: Clock> Life<P, C> {
             thinner: None,
             backoff: Backoff::default(),
             outage: None,
+            lease: hold.map(|hold| Lease::new(hold, now)),
+            last_shown: None,
             last: None,
             flowing_since: None,
             next_seq: 0,
@@ -103,11 +112,12 @@ impl<P: Publish, C: Clock> Life<P, C> {
             overtaken_report: Report::default(),
         };
         match feed.first {
-            Ok(opened) => {
+            First::Opened(opened) => {
                 info!(source = %opened.description, "capturing");
                 life.begin(opened);
             }
-            Err(error) => life.lose(&error.to_string()),
+            First::Failed(error) => life.lose(&error.to_string()),
+            First::OnDemand(_) => life.rest(),
         }
         life
     }
@@ -125,6 +135,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// Does what there is to do now; returns how long nothing will be.
     fn step(&mut self) -> Duration {
+        self.heed_demand();
         let mut rest = Duration::ZERO;
         match &mut self.state {
             State::Open(source) => {
@@ -147,6 +158,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
                     self.reopen();
                 }
             }
+            State::Idle => rest = LONGEST_REST,
         }
         self.remind();
         rest
@@ -169,6 +181,8 @@ impl<P: Publish, C: Clock> Life<P, C> {
         match grabbed {
             Ok(Some(captured)) => {
                 let is_real = !captured.is_placeholder();
+                let captures = u64::from(is_real);
+                (self.channel.counters.captured).fetch_add(captures, Ordering::Relaxed);
                 if self.is_wanted(&captured) {
                     self.pass_on(captured);
                 }
@@ -219,7 +233,11 @@ impl<P: Publish, C: Clock> Life<P, C> {
             Ok(frame) => {
                 self.recover();
                 self.next_seq = identity.seq.saturating_add(1);
-                self.channel.counters.frames.fetch_add(1, Ordering::Relaxed);
+                let counters = &self.channel.counters;
+                counters.frames.fetch_add(1, Ordering::Relaxed);
+                counters
+                    .bytes
+                    .fetch_add(frame.data().len() as u64, Ordering::Relaxed);
                 self.last = Some(frame.clone());
                 self.payloader.push(frame);
             }
@@ -232,44 +250,11 @@ impl<P: Publish, C: Clock> Life<P, C> {
         }
     }
 
-    /// Whoever is relayed has lost its source: viewers here get the very placeholder.
-    fn pass_on_outage(&mut self, frame: Frame) {
-        if self.outage.is_none() {
-            warn!("the source sends a placeholder: its own source is gone");
-        }
-        let now = self.clock.monotonic();
-        let since = self.outage.as_ref().map_or(now, |outage| outage.since);
-        self.show(&frame);
-        self.outage = Some(Outage {
-            since,
-            placeholder: Some(frame),
-            shown_at: now,
-        });
-    }
-
-    /// A real picture is here.
-    fn recover(&mut self) {
-        let now = self.clock.monotonic();
-        self.flowing_since.get_or_insert(now);
-        if let Some(outage) = self.outage.take() {
-            let away_ms = now.since(outage.since).as_millis();
-            info!(away_ms, "pictures flow again");
-        }
-    }
-
     /// The source is silent.
     fn starve(&mut self) {
         match &self.state {
             State::Open(source) if source.reconnects() => self.wait_for_return(),
             _ => self.lose(&format!("no picture for {:?}", self.watchdog.patience())),
-        }
-    }
-
-    /// The source is away and will come back by itself; why, it says by itself.
-    fn wait_for_return(&mut self) {
-        if self.outage.is_none() {
-            info!("no picture comes, a placeholder is shown until one does");
-            self.show_placeholder();
         }
     }
 
@@ -282,72 +267,23 @@ impl<P: Publish, C: Clock> Life<P, C> {
             self.backoff = Backoff::default();
         }
         let until = now + self.backoff.next();
-        let gone = std::mem::replace(&mut self.state, State::Waiting { until });
-        if let State::Open(source) = gone {
+        self.close(State::Waiting { until });
+    }
+
+    /// Lets go of the source, if it is open.
+    fn close(&mut self, next: State) {
+        if let State::Open(source) = std::mem::replace(&mut self.state, next) {
             self.damaged += source.damaged();
             self.overtaken += source.overtaken();
         }
     }
 
-    fn begin_outage(&mut self, reason: &str) {
-        if self.outage.is_some() {
-            debug!(reason, "source still away");
-            return;
-        }
-        warn!(
-            reason,
-            "no source, a placeholder is shown until there is one"
-        );
-        self.show_placeholder();
-    }
-
-    /// The outage begins.
-    fn show_placeholder(&mut self) {
-        let before = Before {
-            last: self.last.as_ref(),
-            epoch: self.channel.epoch,
-            format: self.channel.format,
-            size: self.size,
-        };
-        let placeholder = placeholder::frame(&before, &mut self.encoder);
-        let placeholder = placeholder
-            .inspect_err(|error| error!(%error, "no placeholder"))
-            .ok();
-        if let Some(frame) = &placeholder {
-            self.show(frame);
-        }
-        let now = self.clock.monotonic();
-        self.outage = Some(Outage {
-            since: now,
-            placeholder,
-            shown_at: now,
-        });
-    }
-
-    /// Publishes the placeholder again when it is time.
-    fn remind(&mut self) {
-        let now = self.clock.monotonic();
-        let Some(outage) = &mut self.outage else {
-            return;
-        };
-        if now.since(outage.shown_at) < REMINDER {
-            return;
-        }
-        outage.shown_at = now;
-        if let Some(frame) = outage.placeholder.clone() {
-            self.show(&frame);
-        }
-    }
-
-    /// Publishes a placeholder by itself, without waiting for a payload to fill.
-    fn show(&mut self, placeholder: &Frame) {
-        self.payloader.flush();
-        self.payloader.push(placeholder.clone());
-        self.payloader.flush();
-    }
-
     fn begin(&mut self, opened: Opened) {
-        debug!(source = %opened.description, "source open");
+        if self.is_starting() {
+            info!(channel = self.channel.name, source = %opened.description, "source opened on demand");
+        } else {
+            debug!(source = %opened.description, "source open");
+        }
         let now = self.clock.monotonic();
         let watchdog = Watchdog::new(opened.interval, now);
         self.watchdog = if opened.source.reconnects() {
@@ -378,7 +314,9 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
 #[cfg(test)]
 mod tests {
+    use super::outage::REMINDER;
     use super::*;
+    use crate::channel::SourceState;
     use std::collections::VecDeque;
     use std::sync::atomic::AtomicU64;
 
@@ -525,7 +463,7 @@ mod tests {
         let first = opener();
         let feed = Feed {
             opener,
-            first,
+            first: first.map_or_else(First::Failed, First::Opened),
             encoder: Encoder::new(80).unwrap(),
             size: (320, 240),
         };
@@ -803,5 +741,85 @@ mod tests {
         }
         assert_eq!(stage.published.placeholders(), 9);
         assert_eq!(stage.life.watchdog.patience(), 700 * MS);
+    }
+
+    /// A life that is opened on demand and held for two seconds.
+    fn on_demand(tries: Vec<Try>) -> Stage {
+        // Opened once by the test's own hand: what it brings there is not shown.
+        let mut stage = stage(tries, PLAIN, 1);
+        stage.life.lease = Some(Lease::new(2_000 * MS, stage.clock.monotonic()));
+        stage.life.rest();
+        stage.published.0.lock().unwrap().clear();
+        stage
+    }
+
+    #[test]
+    fn a_source_that_nobody_wants_is_closed_and_numbers_go_on_when_it_is_opened_again() {
+        let pictures = || Ok((0..100).map(|_| Grab::Picture).collect());
+        let mut stage = on_demand(vec![pictures(), pictures(), pictures()]);
+        let channel = stage.life.channel.clone();
+        let state = || channel.counters.source_state();
+        stage.steps(100);
+        assert_eq!(
+            (state(), stage.published.seqs().len()),
+            (SourceState::Idle, 0)
+        );
+        let viewer = channel.demand.attend();
+        stage.until_tried(2);
+        assert_eq!(state(), SourceState::Starting);
+        stage.steps(3);
+        assert_eq!(
+            (state(), stage.published.seqs()),
+            (SourceState::Up, vec![0, 1, 2])
+        );
+        drop(viewer);
+        // Seen at the last step with the viewer; two seconds of pictures of 33 ms each.
+        stage.steps(200);
+        assert_eq!(state(), SourceState::Idle);
+        let seqs = stage.published.seqs();
+        let shown = i64::try_from(seqs.len()).unwrap() - 2;
+        assert!((58..=62).contains(&shown), "{seqs:?}");
+        // The placeholder for whoever comes next bears the last number.
+        assert_eq!(seqs[seqs.len() - 2..], [shown, -shown]);
+        let _viewer = channel.demand.attend();
+        stage.until_tried(3);
+        stage.steps(1);
+        assert_eq!(stage.published.seqs().last(), Some(&(shown + 1)));
+        assert_eq!(channel.counters.lost.load(Ordering::Relaxed), 0);
+        assert_eq!(channel.counters.recovered.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_source_that_does_not_open_on_demand_is_gone_and_is_left_alone_once_nobody_waits() {
+        let mut stage = on_demand(vec![Ok(vec![])]);
+        let channel = stage.life.channel.clone();
+        let state = || channel.counters.source_state();
+        let viewer = channel.demand.attend();
+        stage.until_tried(2);
+        assert_eq!(state(), SourceState::Placeholder);
+        assert!(stage.published.placeholders() >= 1);
+        stage.until_tried(4);
+        drop(viewer);
+        stage.steps(100);
+        assert_eq!(state(), SourceState::Idle);
+        let tries = stage.tries.load(Ordering::Relaxed);
+        stage.steps(1_000);
+        assert_eq!(stage.tries.load(Ordering::Relaxed), tries);
+    }
+
+    #[test]
+    fn a_source_that_opens_and_brings_nothing_does_not_start_for_ever() {
+        for kind in [PLAIN, RECONNECTING] {
+            let mut stage = stage(vec![Ok(vec![]), Ok(vec![])], kind, 1);
+            stage.life.lease = Some(Lease::new(2_000 * MS, stage.clock.monotonic()));
+            stage.life.rest();
+            let channel = stage.life.channel.clone();
+            let _viewer = channel.demand.attend();
+            stage.until_tried(2);
+            stage.steps(30);
+            assert_eq!(channel.counters.source_state(), SourceState::Starting);
+            stage.steps(40);
+            assert_eq!(channel.counters.source_state(), SourceState::Placeholder);
+        }
     }
 }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use common::{Flags, Format, Frame, Head, Identity, Image, Timestamp};
 
+use super::life::Reason;
 use super::pattern::{clock_face, text};
 use crate::encode::{self, Encoder, Error};
 
@@ -22,6 +23,8 @@ pub(super) struct Before<'a> {
     pub(super) format: Format,
     /// How large to be without a last picture.
     pub(super) size: (u16, u16),
+    /// What is the matter.
+    pub(super) reason: Reason,
 }
 
 /// A placeholder. It bears the identity and capture time of the last real frame. An opaque
@@ -47,15 +50,22 @@ const fn first(before: &Before<'_>) -> Head {
 }
 
 fn draw(before: &Before<'_>) -> Image {
+    let (what, then) = match before.reason {
+        Reason::Gone => ("no signal", None),
+        Reason::Starting => ("starting", Some("the source is being opened")),
+    };
     let (mut image, lines) = match before.last {
-        None => (grey(before.size), vec!["no signal".to_owned()]),
+        None => {
+            let lines = [what].into_iter().chain(then);
+            (grey(before.size), lines.map(str::to_owned).collect())
+        }
         Some(last) => {
             // The last picture may be one that only looked whole.
             let image = encode::decode(last.data())
                 .map_or_else(|_| grey((last.head.width, last.head.height)), dimmed);
             let since = clock_face(last.head.captured_at);
-            let lines = ["no signal", "last picture", &since].map(str::to_owned);
-            (image, lines.into())
+            let lines = [what, "last picture", &since].map(str::to_owned);
+            (image, Vec::from(lines))
         }
     };
     let room = text::rows(&image);
@@ -100,6 +110,7 @@ mod tests {
             epoch: 5,
             format,
             size: (320, 240),
+            reason: Reason::Gone,
         };
         frame(&before, &mut Encoder::new(90).unwrap()).unwrap()
     }

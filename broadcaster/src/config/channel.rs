@@ -40,6 +40,8 @@ pub struct ChannelConfig {
     pub ring_capacity: usize,
     /// How much of the past is kept, if any is.
     pub history: Option<Duration>,
+    /// How long the source is kept after the last viewer left, if it is opened on demand.
+    pub on_demand: Option<Duration>,
     /// Name of the exchange, if there are any.
     pub exchange: String,
 }
@@ -90,6 +92,7 @@ impl ChannelConfig {
             frames_per_payload,
             ring_capacity,
             history: (!args.history.is_zero()).then_some(args.history),
+            on_demand: args.on_demand.0,
             exchange,
         })
     }

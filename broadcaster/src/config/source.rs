@@ -51,6 +51,18 @@ impl SourceConfig {
             _ => Err(Error::NoSuchSource(secrets::mask_refused(text))),
         }
     }
+
+    /// What it is, for people, before it is looked at.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Auto => "the first webcam, else the test pattern".to_owned(),
+            Self::Pattern { .. } => "test pattern".to_owned(),
+            Self::File(path) => path.display().to_string(),
+            Self::Relay(upstream) => format!("relay of {upstream}"),
+            Self::Webcam(selector) => selector.to_string(),
+        }
+    }
 }
 
 fn parse_pattern_query(text: &str, query: &str) -> Result<Option<usize>, Error> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use common::wire::MAX_CHANNEL;
 
+use crate::args::Hold;
+
 /// Longest duration that is read. Far longer ones can add up to more seconds than a [`Duration`]
 /// holds, and humantime 2.4 panics at the edge.
 const MAX_DURATION_BYTES: usize = 16;
@@ -18,6 +20,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("longer than {MAX_DURATION_BYTES} bytes; {right}"));
     }
     humantime::parse_duration(text).map_err(|error| format!("{error}; {right}"))
+}
+
+/// `10s`, or `off`.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_hold(text: &str) -> Result<Hold, String> {
+    if text == "off" {
+        return Ok(Hold(None));
+    }
+    let hold = parse_duration(text).map_err(|error| format!("{error}, or off"))?;
+    Ok(Hold(Some(hold)))
 }
 
 /// `256MB`, `64MiB`, `1GB` or plain bytes.

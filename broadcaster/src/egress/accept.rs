@@ -87,6 +87,7 @@ pub async fn serve(listener: TcpListener, door: Arc<Door>, protocol: Protocol, s
                         drop(permit);
                     });
                 } else {
+                    door.admission.turned_away_at_door();
                     turn_away(&stream, protocol);
                     complaint.log("too many peers have not said what they want");
                 }
@@ -159,7 +160,7 @@ impl Door {
                 let terms = self.terms(Protocol::Http, greeting);
                 match self.admission.admit(peer.ip()) {
                     Ok(attendance) => {
-                        let watches = vec![self.watch(channel, wish)];
+                        let watches = vec![self.watch(channel, Protocol::Http, wish)];
                         let viewer = Viewer::new(terms, watches, SystemClock.monotonic());
                         self.seat(stream, Arrival { peer, attendance }, viewer)
                     }
@@ -237,7 +238,7 @@ impl Door {
             interval: None,
         };
         let terms = self.terms(Protocol::Tcp, welcome.encode());
-        let watches = vec![self.watch(channel, wish)];
+        let watches = vec![self.watch(channel, Protocol::Tcp, wish)];
         let mut viewer = Viewer::new(terms, watches, SystemClock.monotonic());
         viewer.receive(&buffer, &SystemClock);
         self.seat(stream, Arrival { peer, attendance }, viewer)
@@ -252,8 +253,8 @@ impl Door {
         }
     }
 
-    fn watch(&self, place: usize, wish: Wish) -> Watch {
-        Watch::new(place, &self.lobby.channels[place], wish)
+    fn watch(&self, place: usize, protocol: Protocol, wish: Wish) -> Watch {
+        Watch::new(place, &self.lobby.channels[place], protocol, wish)
     }
 
     /// The place of the channel that is asked for; the default one if none is named.

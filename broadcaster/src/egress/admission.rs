@@ -5,10 +5,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use common::Budget;
+
+use super::Protocol;
+use super::viewer::Reason;
 
 /// When another try is worth it: stalled viewers that hold memory are gone by then, or soon.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -47,12 +51,71 @@ pub struct Admission {
     limits: Limits,
     budget: Budget,
     present: Mutex<Present>,
+    counters: Counters,
 }
 
 #[derive(Debug, Default)]
 struct Present {
     viewers: usize,
     by_address: HashMap<IpAddr, usize>,
+}
+
+/// Why newcomers are turned away, each in a word. The last is said at the door, before anybody can ask
+/// for a place.
+pub const REFUSALS: [&str; 4] = ["memory", "full", "address", "door"];
+
+impl Refusal {
+    /// Its word among [`REFUSALS`].
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Memory { .. } => "memory",
+            Self::Full(_) => "full",
+            Self::Address(_) => "address",
+        }
+    }
+}
+
+/// Who came and went so far. Nothing in it belongs to one viewer.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Viewers taken in, by protocol.
+    taken_in: [AtomicU64; Protocol::ALL.len()],
+    /// Newcomers turned away, in the order of [`REFUSALS`].
+    refused: [AtomicU64; REFUSALS.len()],
+    /// Viewers gone, by protocol, in the order of [`Reason::WORDS`].
+    gone: [[AtomicU64; Reason::WORDS.len()]; Protocol::ALL.len()],
+}
+
+impl Counters {
+    /// Viewers taken in that speak `protocol`.
+    #[must_use]
+    pub fn taken_in(&self, protocol: Protocol) -> u64 {
+        self.taken_in[protocol as usize].load(Ordering::Relaxed)
+    }
+
+    /// Newcomers turned away, each reason with its word.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REFUSALS.into_iter().zip(loaded(&self.refused))
+    }
+
+    /// Viewers gone that spoke `protocol`, each reason with its word.
+    pub fn gone(&self, protocol: Protocol) -> impl Iterator<Item = (&'static str, u64)> {
+        let gone = &self.gone[protocol as usize];
+        Reason::WORDS.into_iter().zip(loaded(gone))
+    }
+}
+
+fn loaded(counters: &[AtomicU64]) -> impl Iterator<Item = u64> {
+    (counters.iter()).map(|counter| counter.load(Ordering::Relaxed))
+}
+
+/// One more in the counter that stands where `word` stands among `words`.
+fn count(counters: &[AtomicU64], words: &[&str], word: &str) {
+    let mut counters = counters.iter().zip(words);
+    if let Some((counter, _)) = counters.find(|(_, known)| **known == word) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Admission {
@@ -63,7 +126,19 @@ impl Admission {
             limits,
             budget,
             present: Mutex::default(),
+            counters: Counters::default(),
         }
+    }
+
+    /// Who came and went so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Somebody is turned away before he could ask for a place.
+    pub fn turned_away_at_door(&self) {
+        count(&self.counters.refused, &REFUSALS, "door");
     }
 
     /// Takes a place for a viewer, kept for as long as the attendance lives.
@@ -71,6 +146,11 @@ impl Admission {
     /// # Errors
     /// If there is no place now.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Attendance, Refusal> {
+        self.take_place(address)
+            .inspect_err(|refusal| count(&self.counters.refused, &REFUSALS, refusal.word()))
+    }
+
+    fn take_place(self: &Arc<Self>, address: IpAddr) -> Result<Attendance, Refusal> {
         if self.budget.is_scarce() {
             return Err(Refusal::Memory {
                 used: self.budget.used(),
@@ -116,6 +196,20 @@ pub struct Attendance {
     address: IpAddr,
 }
 
+impl Attendance {
+    /// Whoever has the place is a viewer from now on.
+    pub fn taken_in(&self, protocol: Protocol) {
+        let taken_in = &self.admission.counters.taken_in[protocol as usize];
+        taken_in.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The viewer that had the place goes.
+    pub fn gone(&self, protocol: Protocol, reason: &Reason) {
+        let gone = &self.admission.counters.gone[protocol as usize];
+        count(gone, &Reason::WORDS, reason.word());
+    }
+}
+
 impl Drop for Attendance {
     fn drop(&mut self) {
         self.admission.leave(self.address);
@@ -125,6 +219,27 @@ impl Drop for Attendance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_comes_and_goes_is_counted_by_protocol_and_reason() {
+        let limits = Limits {
+            viewers: 9,
+            per_address: 9,
+        };
+        let admission = Arc::new(Admission::new(limits, Budget::new(0)));
+        let reasons = [Reason::Left, Reason::Left, Reason::Memory];
+        for reason in reasons {
+            let attendance = admission.admit(address(1)).unwrap();
+            attendance.taken_in(Protocol::Ws);
+            attendance.gone(Protocol::Ws, &reason);
+        }
+        let counters = admission.counters();
+        assert_eq!(counters.taken_in(Protocol::Ws), 3);
+        let gone = counters.gone(Protocol::Ws).filter(|(_, count)| *count > 0);
+        assert_eq!(gone.collect::<Vec<_>>(), [("left", 2), ("memory", 1)]);
+        let others = counters.gone(Protocol::Tcp).map(|(_, count)| count);
+        assert_eq!(others.sum::<u64>() + counters.taken_in(Protocol::Tcp), 0);
+    }
 
     fn address(last: u8) -> IpAddr {
         [127, 0, 0, last].into()
@@ -143,6 +258,9 @@ mod tests {
         assert_eq!(admit(1).unwrap_err(), Refusal::Address(2));
         let third = admit(2).unwrap();
         assert_eq!(admit(3).unwrap_err(), Refusal::Full(3));
+        let refused: Vec<_> = admission.counters().refused().collect();
+        let expected = [("memory", 0), ("full", 1), ("address", 1), ("door", 0)];
+        assert_eq!(refused, expected);
         assert_eq!(admission.present().viewers, 3);
         drop((first, third));
         assert!(admit(1).is_ok());

@@ -64,8 +64,12 @@ pub fn state(channel: &Channel, now: Monotonic) -> String {
     let captured_fps = channel.captured_fps(now).round();
     let clients = channel.counters.viewers.load(Ordering::Relaxed);
     let exchange = channel.exchange.as_deref().map_or_else(String::new, told);
+    let state = channel.counters.source_state().name();
+    // What ustreamer does not have: a source that is closed while nobody watches.
+    let on_demand =
+        (channel.on_demand).map_or_else(String::new, |_| format!(r#", "on_demand": "{state}""#));
     format!(
-        r#"{{"ok": true, "result": {{"source": {{{resolution}"online": {is_online}, "desired_fps": {desired_fps}, "captured_fps": {captured_fps}}}, "stream": {{"clients": {clients}}}{exchange}}}}}"#
+        r#"{{"ok": true, "result": {{"source": {{{resolution}"online": {is_online}, "desired_fps": {desired_fps}, "captured_fps": {captured_fps}{on_demand}}}, "stream": {{"clients": {clients}}}{exchange}}}}}"#
     )
 }
 

@@ -59,7 +59,7 @@ pub struct Guest {
     /// What it is sent.
     pub viewer: Viewer,
     /// Its place, given back when it goes.
-    _attendance: Attendance,
+    attendance: Attendance,
     since: Monotonic,
 }
 
@@ -68,10 +68,11 @@ impl Guest {
     #[must_use]
     pub fn new(peer: SocketAddr, viewer: Viewer, attendance: Attendance) -> Self {
         debug!(%peer, protocol = %viewer.protocol(), "viewer joined");
+        attendance.taken_in(viewer.protocol());
         Self {
             peer,
             viewer,
-            _attendance: attendance,
+            attendance,
             since: SystemClock.monotonic(),
         }
     }
@@ -134,6 +135,7 @@ impl Guest {
 
     /// The one line about a viewer's life, when it is over.
     pub fn farewell(&self, reason: &Reason) {
+        self.attendance.gone(self.viewer.protocol(), reason);
         let counters = self.viewer.counters();
         let watches = self.viewer.watches().iter();
         let channels: Vec<_> = watches.map(|watch| &*watch.channel().name).collect();

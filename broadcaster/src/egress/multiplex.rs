@@ -72,6 +72,7 @@ fn start_worker(
     let (poll, gate) = Gate::open()?;
     let load = Arc::new(AtomicUsize::new(0));
     let mut event_loop = EventLoop {
+        number,
         poll,
         gate: gate.clone(),
         load: load.clone(),
@@ -114,6 +115,7 @@ struct Connection {
 }
 
 struct EventLoop {
+    number: usize,
     poll: Poll,
     gate: Arc<Gate>,
     load: Arc<AtomicUsize>,
@@ -180,7 +182,8 @@ impl EventLoop {
         }
     }
 
-    fn adopt(&mut self, newcomer: Newcomer) -> io::Result<usize> {
+    fn adopt(&mut self, mut newcomer: Newcomer) -> io::Result<usize> {
+        newcomer.guest.viewer.set_lane(self.number);
         newcomer.stream.set_nonblocking(true)?;
         let mut stream = mio::net::TcpStream::from_std(newcomer.stream);
         let entry = self.connections.vacant_entry();

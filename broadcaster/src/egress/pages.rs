@@ -26,6 +26,7 @@ use tracing::debug;
 use super::accept::request::Reply;
 use super::assets;
 use super::drop_in::{self, DropIn};
+use super::metrics::Metrics;
 use super::still::{Still, Stills};
 use crate::channel::{Channel, Channels, Unknown};
 
@@ -77,6 +78,27 @@ impl Pages {
             }));
         Self { router }
     }
+
+    /// The same with `/metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        let route = Router::new().route("/metrics", get(tell_metrics));
+        Self {
+            router: self.router.merge(route.with_state(metrics)),
+        }
+    }
+}
+
+async fn tell_metrics(State(metrics): State<Metrics>, asked: HeaderMap) -> Response {
+    let accept = asked
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let answer = metrics.answer(accept.unwrap_or_default());
+    let mut headers = no_store();
+    let content_type = HeaderValue::from_static(answer.content_type);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    (headers, answer.text).into_response()
 }
 
 /// Answers the one request whose head has been read.
@@ -115,7 +137,7 @@ async fn snapshot(site: &Site, channel: usize, query: &str) -> Response {
         Err(reply) => return refusal(site, &reply),
     };
     let mut response = picture(site, &frame);
-    let is_online = site.channels[channel].is_ready(SystemClock.monotonic());
+    let is_online = site.channels[channel].flows(SystemClock.monotonic());
     let online = HeaderValue::from_static(if is_online { "true" } else { "false" });
     let headers = response.headers_mut();
     headers.insert("x-ustreamer-online", online);
@@ -257,8 +279,9 @@ fn facts(channel: &Channel) -> String {
     let age = channel.freshness(SystemClock.monotonic());
     let age = age.map_or_else(|| "none".to_owned(), |age| age.as_millis().to_string());
     format!(
-        "channel {}\nframes {}\ndamaged {}\novertaken {}\nnewest_frame_age_ms {age}\nviewers {}\n",
+        "channel {}\nsource {}\nframes {}\ndamaged {}\novertaken {}\nnewest_frame_age_ms {age}\nviewers {}\n",
         channel.name,
+        counters.source_state().name(),
         counters.frames.load(Ordering::Relaxed),
         counters.damaged.load(Ordering::Relaxed),
         counters.overtaken.load(Ordering::Relaxed),
@@ -269,7 +292,7 @@ fn facts(channel: &Channel) -> String {
 async fn nothing_here() -> impl IntoResponse {
     let text = "nothing here; there is: / /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
                 /live/CHANNEL.ws /live.ws \
-                /healthz /readyz, and as in ustreamer /stream /snapshot /state\n";
+                /healthz /readyz /metrics, and as in ustreamer /stream /snapshot /state\n";
     (StatusCode::NOT_FOUND, no_store(), text)
 }
 

@@ -102,13 +102,22 @@ impl Stills {
     }
 
     async fn find(&self, still: Still) -> Result<Frame, Reply> {
-        let now = SystemClock.wall();
+        let (now, arrival) = (SystemClock.wall(), SystemClock.monotonic());
         match still {
-            Still::Newest => match self.newest() {
-                Some((_, frame)) => Ok(frame),
-                None => Err(Reply::new(503, "no picture yet")),
-            },
-            Still::Fresh => self.fresh(SystemClock.monotonic()).await,
+            Still::Newest => {
+                let _attending = self.channel.demand.attend();
+                if self.channel.is_at_rest()
+                    && let Ok(frame) = self.fresh(arrival).await
+                {
+                    return Ok(frame);
+                }
+                let newest = self.newest().map(|(_, frame)| frame);
+                newest.ok_or_else(|| Reply::new(503, "no picture yet"))
+            }
+            Still::Fresh => {
+                let _attending = self.channel.demand.attend();
+                self.fresh(arrival).await
+            }
             Still::Ago(ago) => self.at(ago_from(now, ago)),
             Still::At(time) if time.since(now) > CLOCK_TOLERANCE => {
                 let now = now.as_seconds();
@@ -132,9 +141,18 @@ impl Stills {
         };
         match self.newest() {
             None => return Err(Reply::new(503, "no picture yet")),
-            Some((_, frame)) => refuse_placeholder(&frame.head)?,
+            Some((_, frame)) => self.refuse_outage(&frame.head)?,
         }
         (history.at(time)).map_err(|missing| Reply::new(404, missing.to_string()))
+    }
+
+    /// A source that is being opened because of this very request is not gone.
+    fn refuse_outage(&self, head: &Head) -> Result<(), Reply> {
+        if head.is_placeholder() && !self.channel.is_at_rest() {
+            let text = "the source is gone, a placeholder stands in for it";
+            return Err(Reply::new(503, text));
+        }
+        Ok(())
     }
 
     /// A frame captured after `arrival`; from a relay, whose clock is another one, the first that
@@ -148,11 +166,12 @@ impl Stills {
                 // From here on no news are missed; then look what there already is.
                 news.as_mut().enable();
                 if let Some((payload, frame)) = self.newest() {
-                    refuse_placeholder(&frame.head)?;
+                    self.refuse_outage(&frame.head)?;
                     let (wall, now) = (SystemClock.wall(), SystemClock.monotonic());
                     let age = wall.since(frame.head.captured_at);
                     let seen = Seen { now, age };
-                    if is_fresh(&frame.head, payload.published_at, arrival, seen) {
+                    let is_real = !frame.head.is_placeholder();
+                    if is_real && is_fresh(&frame.head, payload.published_at, arrival, seen) {
                         return Ok(frame);
                     }
                 }
@@ -181,14 +200,6 @@ fn is_fresh(head: &Head, published_at: Monotonic, arrival: Monotonic, seen: Seen
 fn opaque() -> Reply {
     let text = "this channel carries opaque frames, which only tcp:// can deliver";
     Reply::new(406, text)
-}
-
-fn refuse_placeholder(head: &Head) -> Result<(), Reply> {
-    if head.is_placeholder() {
-        let text = "the source is gone, a placeholder stands in for it";
-        return Err(Reply::new(503, text));
-    }
-    Ok(())
 }
 
 /// `X-Timestamp` has microseconds; asked for the time it says, its frame is found again.

@@ -189,7 +189,8 @@ impl Herald {
         }
     }
 
-    fn adopt(&mut self, newcomer: Newcomer) -> io::Result<()> {
+    fn adopt(&mut self, mut newcomer: Newcomer) -> io::Result<()> {
+        newcomer.guest.viewer.set_lane(self.posts.vacant_key());
         let viewer = &newcomer.guest.viewer;
         let channel = match (viewer.protocol(), viewer.watches()) {
             (Protocol::Tcp | Protocol::Http, [only]) => Some(only.place()),

@@ -12,6 +12,7 @@
 //! * Over WebSocket a viewer has any number of [`Watch`]es, whose payloads take turns, and is sent
 //!   no more than it acknowledges; not to acknowledge anything for its `stall_limit` ends it.
 
+mod account;
 mod native;
 mod reason;
 pub mod socket;
@@ -86,6 +87,8 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Viewer {
     protocol: Protocol,
+    /// The number of the worker that serves it.
+    lane: usize,
     lobby: Option<Arc<Lobby>>,
     stall_limit: Duration,
     watches: Vec<Watch>,
@@ -111,6 +114,8 @@ struct Sending {
     payload: Option<Arc<Payload>>,
     /// The place of the channel it is of.
     place: Option<usize>,
+    /// Frames in it that a viewer counts.
+    frames: usize,
     begun_at: Monotonic,
 }
 
@@ -120,6 +125,7 @@ impl Viewer {
     pub fn new(terms: Terms, watches: Vec<Watch>, now: Monotonic) -> Self {
         Self {
             protocol: terms.protocol,
+            lane: 0,
             lobby: terms.lobby,
             stall_limit: terms.stall_limit,
             watches,
@@ -164,7 +170,7 @@ impl Viewer {
         self.drop_stale(now);
         while self.sending.is_none() {
             if let Some(piece) = self.control.pop_front() {
-                self.begin(Framed::single(piece), None, now);
+                self.begin(Framed::single(piece), None, 0, now);
             } else if let Some(reason) = &self.ending {
                 if self.protocol == Protocol::Ws && !self.closing.is_over(now) {
                     return Next::Wait;
@@ -223,18 +229,24 @@ impl Viewer {
         watch.begin(&payload);
         let (place, portion) = (watch.place(), watch.portion());
         let framed = framers.frame(place, &payload, self.protocol, portion);
-        self.begin(framed, Some((place, payload)), now);
-        if self.protocol == Protocol::Ws {
-            self.tell_skips(index);
-        }
+        let frames = account::frames_in(&payload, portion);
+        self.begin(framed, Some((place, payload)), frames, now);
+        self.account_for_gap(index);
     }
 
-    fn begin(&mut self, framed: Framed, payload: Option<(usize, Arc<Payload>)>, now: Monotonic) {
+    fn begin(
+        &mut self,
+        framed: Framed,
+        payload: Option<(usize, Arc<Payload>)>,
+        frames: usize,
+        now: Monotonic,
+    ) {
         let (place, payload) = payload.unzip();
         self.sending = Some(Sending {
             progress: Progress::new(framed),
             payload,
             place,
+            frames,
             begun_at: now,
         });
         self.progressed_at = now;
@@ -260,27 +272,12 @@ impl Viewer {
         let Some(sending) = self.sending.as_mut().filter(|_| bytes > 0) else {
             return;
         };
-        if let Some(payload) = sending
-            .payload
-            .as_ref()
-            .filter(|payload| sending.progress.is_unbegun() && !is_placeholder(payload))
-        {
-            self.counters.ages.record(now.since(payload.published_at));
-        }
+        let is_unbegun = sending.progress.is_unbegun();
         sending.progress.advance(bytes);
-        self.counters.bytes += bytes as u64;
+        self.account_for_bytes(bytes, is_unbegun, now);
         self.progressed_at = now;
         if let Some(sent) = (self.sending).take_if(|sending| sending.progress.is_done()) {
             self.note_sent(&sent, now);
-        }
-    }
-
-    fn note_sent(&mut self, sent: &Sending, now: Monotonic) {
-        self.counters.sent += u64::from(sent.payload.is_some());
-        self.note_busy(now.since(sent.begun_at));
-        let watch = sent.place.and_then(|place| self.watch_mut(place));
-        if let Some(window) = watch.and_then(|watch| watch.window.as_mut()) {
-            window.sent(now);
         }
     }
 
@@ -421,7 +418,7 @@ mod tests {
                 max_age: MAX_AGE,
                 interval,
             };
-            let watches = vec![Watch::new(0, &channel, wish)];
+            let watches = vec![Watch::new(0, &channel, protocol, wish)];
             Self {
                 viewer: Viewer::new(terms, watches, clock.monotonic()),
                 clock,
@@ -518,7 +515,7 @@ mod tests {
             max_age: MAX_AGE,
             interval: None,
         };
-        bench.viewer.watches[0] = Watch::new(0, &channel, wish);
+        bench.viewer.watches[0] = Watch::new(0, &channel, Protocol::Tcp, wish);
         bench.send(usize::MAX);
         assert_eq!(bench.seq(), 0);
         assert_eq!(bench.next(), Next::Wait);

@@ -1,6 +1,8 @@
 //! A driver with its door and a hand that publishes: all of the broadcaster but its source.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -10,6 +12,7 @@ use broadcaster::channel::{Channel, Channels};
 use broadcaster::config::DriverConfig;
 use broadcaster::egress::accept::{self, Door};
 use broadcaster::egress::admission::{Admission, Limits};
+use broadcaster::egress::metrics::{Counted, Metrics};
 use broadcaster::egress::pages::Pages;
 use broadcaster::egress::viewer::STALL_LIMIT;
 use broadcaster::egress::viewer::socket::Lobby;
@@ -77,9 +80,17 @@ impl Hall {
             viewers: PLACES,
             per_address: PLACES,
         };
+        let admission = Arc::new(Admission::new(limits, budget.clone()));
+        let metrics = Metrics::new(Counted {
+            channels: channels.clone(),
+            budget: budget.clone(),
+            admission: admission.clone(),
+            model: "ring",
+            driver: rules.way.driver.name(),
+        });
         let door = Arc::new(Door {
-            pages: Pages::new(channels.clone(), budget.clone(), None),
-            admission: Arc::new(Admission::new(limits, budget.clone())),
+            pages: Pages::new(channels.clone(), budget.clone(), None).with_metrics(metrics),
+            admission,
             lobby: Arc::new(Lobby {
                 channels,
                 max_age: rules.max_age,
@@ -120,6 +131,23 @@ impl Hall {
         self.channel.counters.viewers.load(Ordering::Relaxed)
     }
 
+    /// What `/metrics` says.
+    pub(crate) fn metrics(&self) -> Figures {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        let lines = body.lines().filter(|line| !line.starts_with('#'));
+        let figures = lines.map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        });
+        Figures(figures.collect())
+    }
+
     /// Says that it is over, without waiting.
     pub(crate) fn begin_to_end(&self) {
         self.shutdown.trigger();
@@ -140,6 +168,27 @@ impl Hall {
             thread.join().unwrap();
         }
         begun.elapsed()
+    }
+}
+
+/// Metrics with their labels, as they stand in the text, and their values.
+pub(crate) struct Figures(BTreeMap<String, f64>);
+
+impl Figures {
+    /// All of a name whose labels have each of these in them, added up.
+    pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let is_meant = |text: &str| {
+            let (found, rest) = text.split_once('{').unwrap_or((text, ""));
+            found == name && labels.iter().all(|label| rest.contains(label))
+        };
+        let mut meant = self.0.iter().filter(|(text, _)| is_meant(text)).peekable();
+        assert!(meant.peek().is_some(), "no {name} with {labels:?}");
+        meant.map(|(_, value)| value).sum()
+    }
+
+    /// The names with their labels.
+    pub(crate) fn names(&self) -> Vec<&String> {
+        self.0.keys().collect()
     }
 }
 

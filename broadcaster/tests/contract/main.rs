@@ -86,6 +86,8 @@ macro_rules! service {
             a_viewer_that_takes_little_but_steadily_is_kept,
             who_leaves_is_noticed_while_nothing_is_sent,
             the_end_comes_behind_a_whole_frame,
+            what_viewers_got_is_counted_for_all_of_them_together,
+            each_payload_is_counted_as_sent_or_skipped,
             $($own),+
         });
     };

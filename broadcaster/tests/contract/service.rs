@@ -147,6 +147,104 @@ pub(crate) fn a_viewer_that_was_stopped_goes_on_with_the_newest_frame(way: &Way)
     assert!(before < FLOOD / 2, "caught up slowly: {seqs:?}");
 }
 
+pub(crate) fn what_viewers_got_is_counted_for_all_of_them_together(way: &Way) {
+    const FRAMES: u64 = 50;
+    let rules = Rules {
+        // However busy the machine is.
+        max_age: PATIENCE,
+        ..Rules::new(*way)
+    };
+    let mut scene = Scene::with(&rules);
+    let protocol = format!("protocol=\"{}\"", way.protocol);
+    let of = ["channel=\"main\"", &protocol];
+    let names = scene.hall.metrics();
+    let mut peers: Vec<_> = (0..3).map(|_| scene.join(Appetite::All)).collect();
+    let mut bytes = 0;
+    for number in 0..FRAMES {
+        let size = if number % 2 == 0 { SMALL } else { BIG };
+        bytes += 3 * size as u64;
+        let newest = scene.writer.publish(size);
+        (peers.iter_mut()).for_each(|peer| assert_eq!(peer.seq(), newest));
+    }
+    // The kernel may hand a frame's last byte on before the worker has counted it.
+    let begun = Instant::now();
+    let sent = loop {
+        let now = scene.hall.metrics();
+        if now.sum("framecast_viewer_frames_sent_total", &of) >= 3.0 * FRAMES as f64 {
+            break now;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not all is counted");
+    };
+    let all = 3.0 * FRAMES as f64;
+    assert_eq!(sent.sum("framecast_viewer_frames_sent_total", &[]), all);
+    assert_eq!(
+        sent.sum("framecast_viewer_frame_age_seconds_count", &of),
+        all
+    );
+    assert_eq!(sent.sum("framecast_viewer_send_seconds_count", &of), all);
+    assert_eq!(
+        sent.sum("framecast_viewer_payloads_skipped_total", &[]),
+        0.0
+    );
+    let heads = sent.sum("framecast_viewer_sent_bytes_total", &of) - bytes as f64;
+    assert!(
+        (0.0..200.0 * all).contains(&heads),
+        "{heads} bytes of heads"
+    );
+    let ages = sent.sum("framecast_viewer_frame_age_seconds_sum", &of);
+    assert!(ages > 0.0 && ages < PATIENCE.as_secs_f64(), "{ages}");
+    assert_eq!(sent.sum("framecast_viewers", &of), 3.0);
+    assert_eq!(
+        sent.sum("framecast_viewers_admitted_total", &[&protocol]),
+        3.0
+    );
+
+    peers.truncate(1);
+    scene.wait_for_viewers(1);
+    let left = scene.hall.metrics();
+    assert_eq!(left.sum("framecast_viewers", &[]), 1.0);
+    let reason = [&*protocol, "reason=\"left\""];
+    assert_eq!(left.sum("framecast_viewers_gone_total", &reason), 2.0);
+    assert_eq!(left.sum("framecast_viewers_gone_total", &[]), 2.0);
+    // Nothing there is about one viewer; the age has come with the first frame.
+    let age = "framecast_newest_frame_age_seconds{channel=\"main\"}";
+    let mut after = left.names();
+    after.retain(|name| *name != age);
+    assert_eq!(after, names.names());
+}
+
+pub(crate) fn each_payload_is_counted_as_sent_or_skipped(way: &Way) {
+    let mut scene = Scene::of(way);
+    let mut peer = scene.join(Appetite::NARROW);
+    for _ in 0..FLOOD {
+        scene.writer.publish(BIG);
+        thread::sleep(Duration::from_micros(500));
+    }
+    thread::sleep(Duration::from_millis(300));
+    let newest = scene.writer.publish(BIG);
+    let mut seqs = vec![peer.seq()];
+    while seqs.last() != Some(&newest) {
+        seqs.push(peer.seq());
+    }
+    let begun = Instant::now();
+    loop {
+        let figures = scene.hall.metrics();
+        let sent = figures.sum("framecast_viewer_frames_sent_total", &[]);
+        let skipped = figures.sum("framecast_viewer_payloads_skipped_total", &[]);
+        if sent == seqs.len() as f64 && sent + skipped == (newest + 1) as f64 {
+            let server = figures.sum("framecast_viewer_payloads_skipped_total", &["server"]);
+            assert_eq!(server, 0.0, "the viewer did not read");
+            return;
+        }
+        let saw = seqs.len();
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{saw} seen, {sent} sent, {skipped} skipped"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 pub(crate) fn a_slow_viewer_gets_fewer_frames_each_whole_and_fresh(way: &Way) {
     const EVERY: Duration = Duration::from_millis(10);
     const FRAMES: u32 = 300;

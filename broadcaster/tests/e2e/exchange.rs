@@ -16,6 +16,7 @@ use crate::stage::{PATIENCE, Stage};
 mod foreign;
 mod refusals;
 mod trouble;
+mod watched;
 
 /// A frame time of 30 fps.
 const FRAME_TIME: Duration = Duration::from_millis(33);

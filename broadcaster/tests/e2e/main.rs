@@ -11,6 +11,8 @@ mod configuration;
 mod dashboard;
 mod drop_in;
 mod exchange;
+mod metrics;
+mod on_demand;
 mod page;
 mod program;
 mod relay;

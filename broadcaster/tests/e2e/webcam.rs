@@ -236,3 +236,66 @@ fn what_the_camera_does_not_have_exits_2_and_lists_what_it_has() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+/// Whether the program has the camera open: its pictures come on a thread of their own.
+fn is_open(program: &Running) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", program.0.id())).unwrap();
+    let names = tasks
+        .flatten()
+        .map(|task| std::fs::read_to_string(task.path().join("comm")));
+    names.flatten().any(|name| name == "camera\n")
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_camera_on_demand_is_open_only_while_somebody_watches() {
+    let fake = Fake::build();
+    fake.plug();
+    let (mut program, lines) = start(&mut fake.broadcaster("--on-demand=300ms"));
+    assert!(
+        lines[0].ends_with(", opened while somebody watches"),
+        "{}",
+        lines[0]
+    );
+    let (http, tcp) = (addr(&lines[1], "http://"), addr(&lines[3], "tcp://"));
+    let mut last = None;
+    for _ in 0..2 {
+        assert!(get(http, "/readyz").starts_with("HTTP/1.1 200 "));
+        assert!(!is_open(&program));
+        let mut native = Native::connect(tcp);
+        native.hello("");
+        assert!(matches!(native.next(), Message::Welcome(_)));
+        let placeholder = heads(&mut native)[0];
+        assert!(placeholder.is_placeholder());
+        let begun = Instant::now();
+        let first = loop {
+            let head = heads(&mut native)[0];
+            if !head.is_placeholder() {
+                break head;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the camera is not opened");
+        };
+        assert!(is_open(&program));
+        assert_eq!(placeholder.identity.epoch, first.identity.epoch);
+        assert!(last < Some(first.identity.seq));
+        last = Some(first.identity.seq);
+        drop(native);
+        wait_until("released", || !is_open(&program));
+        wait_until("idle", || get(http, "/readyz").contains("\nsource idle\n"));
+    }
+    // Nobody is at fault, and each time there are two lines.
+    signal(&program, "-INT");
+    let mut log = String::new();
+    let mut stderr = program.0.stderr.take().unwrap();
+    stderr.read_to_string(&mut log).unwrap();
+    assert!(!log.contains("WARN"), "{log}");
+    assert_eq!(log.matches("source opened on demand").count(), 2, "{log}");
+    assert_eq!(log.matches("source released").count(), 2, "{log}");
+}

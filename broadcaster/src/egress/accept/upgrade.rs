@@ -128,7 +128,8 @@ impl Door {
             Ok(attendance) => attendance,
             Err(refusal) => return self.refuse_http(stream, peer, &Reply::busy(refusal)).await,
         };
-        let watches = first.map(|(place, wish)| self.watch(place, wish).acknowledged());
+        let watches =
+            first.map(|(place, wish)| self.watch(place, Protocol::Ws, wish).acknowledged());
         let watches = Vec::from_iter(watches);
         let list = self.lobby.list(SystemClock.monotonic());
         let mut greeting = vec![answer, list];

@@ -35,3 +35,34 @@ pub enum Reason {
     #[error("connection failed: {0}")]
     Io(String),
 }
+
+impl Reason {
+    /// Each in a word that never changes, for those who count.
+    pub const WORDS: [&'static str; 9] = [
+        "left",
+        "stalled",
+        "unacknowledged",
+        "protocol",
+        "floods",
+        "memory",
+        "ended",
+        "opaque",
+        "io",
+    ];
+
+    /// Its word among [`WORDS`](Self::WORDS).
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Stalled(_) => "stalled",
+            Self::Unacknowledged(_) => "unacknowledged",
+            Self::Protocol(_) => "protocol",
+            Self::Floods => "floods",
+            Self::Memory => "memory",
+            Self::Ended => "ended",
+            Self::Opaque => "opaque",
+            Self::Io(_) => "io",
+        }
+    }
+}

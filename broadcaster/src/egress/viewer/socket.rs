@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::wire::DecodeError;
 use common::wire::tcp::Sender;
-use common::wire::ws::text::{self, House, Notice, Request, Room, WINDOW};
+use common::wire::ws::text::{self, Cause, House, Notice, Request, Room, WINDOW};
 use common::wire::ws::{CloseCode, MAX_CONTROL, Message};
 use common::{Clock, Format, Monotonic};
 
@@ -227,7 +227,7 @@ impl Viewer {
 
     fn begin_watch(&mut self, lobby: &Lobby, place: usize, wish: Wish) {
         if self.watch_mut(place).is_none() {
-            let watch = Watch::new(place, &lobby.channels[place], wish);
+            let watch = Watch::new(place, &lobby.channels[place], self.protocol, wish);
             self.watches.push(watch.acknowledged());
         }
         if let Some(watch) = self.watch_mut(place) {
@@ -254,13 +254,9 @@ impl Viewer {
     }
 
     /// Tells what was skipped of a channel, behind the payload that comes after the gap.
-    pub(super) fn tell_skips(&mut self, index: usize) {
-        let busy = self.busy;
-        let watch = &mut self.watches[index];
-        let ch = number(watch.place());
-        if let Some((count, why)) = watch.take_skips(busy) {
-            self.say(encode(&Notice::Skipped { ch, count, why }));
-        }
+    pub(super) fn tell_skips(&mut self, place: usize, count: u64, why: Cause) {
+        let ch = number(place);
+        self.say(encode(&Notice::Skipped { ch, count, why }));
     }
 
     fn say(&mut self, message: Bytes) {
@@ -321,7 +317,6 @@ mod tests {
     use bytes::BytesMut;
     use common::ring::Publisher;
     use common::wire::ws::decode_payload;
-    use common::wire::ws::text::Cause;
     use common::{Budget, Frame, Head, Identity, ManualClock, Payload, Timestamp};
 
     use super::super::{Next, STALL_LIMIT, Terms};

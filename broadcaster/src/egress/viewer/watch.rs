@@ -15,6 +15,7 @@ use super::Counters;
 use super::window::Window;
 use crate::beat::Beat;
 use crate::channel::Channel;
+use crate::egress::Protocol;
 use crate::egress::framing::Portion;
 
 /// How a channel is to be sent.
@@ -32,6 +33,7 @@ pub struct Wish {
 pub struct Watch {
     place: usize,
     pub(super) channel: Arc<Channel>,
+    protocol: Protocol,
     max_age: Duration,
     beat: Option<Beat>,
     subscriber: Subscriber,
@@ -41,24 +43,30 @@ pub struct Watch {
     pub(super) is_over: bool,
     /// Payloads skipped that the viewer was not told of.
     untold: u64,
+    /// Payloads left out as the viewer asked, but for those that are accounted for.
+    thinned: u64,
     /// How long the connection had been busy when the last payload was chosen.
     busy_before: Duration,
 }
 
 impl Watch {
-    /// A watch of the channel that stands at `place`, beginning with the newest payload.
+    /// A watch, over `protocol`, of the channel that stands at `place`, beginning with the newest payload.
     #[must_use]
-    pub fn new(place: usize, channel: &Arc<Channel>, wish: Wish) -> Self {
+    pub fn new(place: usize, channel: &Arc<Channel>, protocol: Protocol, wish: Wish) -> Self {
         channel.counters.viewers.fetch_add(1, Ordering::Relaxed);
+        channel.traffic.joined(protocol);
+        channel.demand.come();
         Self {
             place,
             channel: channel.clone(),
+            protocol,
             max_age: wish.max_age,
             beat: wish.interval.map(Beat::new),
             subscriber: channel.ring.subscribe(),
             window: None,
             is_over: false,
             untold: 0,
+            thinned: 0,
             busy_before: Duration::ZERO,
         }
     }
@@ -117,7 +125,7 @@ impl Watch {
                 Ok(payload) => {
                     self.count_passed_over(std::mem::take(&mut passed_over), &payload, counters);
                     if !self.is_turn(&payload) {
-                        counters.thinned += 1;
+                        self.count_thinned(1, counters);
                     } else if self.is_stale(&payload, now) {
                         passed_over = 1 + self.subscriber.resume_newest();
                     } else {
@@ -179,6 +187,11 @@ impl Watch {
         (untold > 0).then_some((untold, cause))
     }
 
+    /// How many payloads were left out, since this was asked last, because fewer were asked for.
+    pub(super) const fn take_thinned(&mut self) -> u64 {
+        std::mem::replace(&mut self.thinned, 0)
+    }
+
     /// Whether such frames never leave but by the native protocol.
     pub(super) fn is_opaque(payload: &Payload) -> bool {
         let mut frames = payload.frames.iter();
@@ -194,12 +207,17 @@ impl Watch {
         let missed = self.beat.as_ref().map(|beat| beat.missed(next));
         let skipped = missed.map_or(count, |missed| missed.min(count));
         self.count_skipped(skipped, counters);
-        counters.thinned += count - skipped;
+        self.count_thinned(count - skipped, counters);
     }
 
     fn count_skipped(&mut self, count: u64, counters: &mut Counters) {
         counters.skipped += count;
         self.untold += count;
+    }
+
+    fn count_thinned(&mut self, count: u64, counters: &mut Counters) {
+        counters.thinned += count;
+        self.thinned += count;
     }
 
     fn is_turn(&mut self, payload: &Payload) -> bool {
@@ -215,6 +233,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.channel.demand.leave();
+        self.channel.traffic.left(self.protocol);
         self.channel
             .counters
             .viewers

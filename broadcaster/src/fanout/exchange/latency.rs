@@ -12,6 +12,7 @@ const CLASSES: usize = 17;
 #[derive(Debug, Default)]
 pub struct Latency {
     counts: [AtomicU64; CLASSES],
+    sum_ns: AtomicU64,
 }
 
 impl Latency {
@@ -20,6 +21,23 @@ impl Latency {
         let fits = |class: &usize| duration <= bound(*class);
         let class = (0..CLASSES - 1).find(fits).unwrap_or(CLASSES - 1);
         self.counts[class].fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.sum_ns.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// How many there are in each class, and what none in it exceeds; `None` for the last.
+    pub fn classes(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+        let counts = self.counts.iter().enumerate();
+        counts.map(|(class, count)| {
+            let bound = (class < CLASSES - 1).then(|| bound(class));
+            (bound, count.load(Ordering::Relaxed))
+        })
+    }
+
+    /// All of them added up.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.sum_ns.load(Ordering::Relaxed))
     }
 
     /// The upper bound of the class in which the `percent`-th of all lies, from below; `None` before
