@@ -113,8 +113,7 @@ pub(super) fn settings(run: &Run) -> String {
     }
     let mut out = String::from(
         "\n## Settings\nThe same readers with a fixed number of messages on their way unacknowledged \
-         (without one it follows the line, up to 16), and with other frames of AMQP than the broker \
-         suggests (128 KiB).\n\n\
+         (without one it follows the line, up to 16), and with other frames of AMQP than 32 KiB.\n\n\
          | load | setting | broker: µs a frame and reader | readers: µs a frame and reader | PSS MB: \
          broker / readers | age p50 / p99 ms | synchrony ms | delivered % |\n\
          |---|---|---|---|---|---|---|---|\n",
