@@ -358,7 +358,7 @@ fn body(payload: &Payload) -> Vec<u8> {
 }
 
 /// What is said of the payload's newest frame beside the body. No more than programs choose by: each
-/// field costs every reader about a microsecond.
+/// field is taken apart by every reader.
 fn head(payload: &Payload) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())
