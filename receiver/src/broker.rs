@@ -68,7 +68,7 @@ pub async fn connect(address: &Address, name: &str) -> Result<Connection, Error>
     );
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Error::new(address, &error)),
+        Ok(Err(error)) => Err(Error::connecting(address, &error)),
         Err(_) => Err(Error::no_answer(address, CONNECT_TIMEOUT)),
     }
 }
