@@ -114,20 +114,26 @@ fn method(results: &Results) -> String {
 
 fn doubts(results: &Results) -> Vec<String> {
     let mut doubts: Vec<String> = results.machine.doubt().into_iter().collect();
+    let mut told: Vec<(String, Vec<u32>)> = Vec::new();
     for cell in &results.cells {
-        let place = format!("{}, {}, round {}", cell.load, cell.arm, cell.round);
-        match &cell.outcome {
+        let place = |doubt: &str| format!("{}, {}: {doubt}", cell.load, cell.arm);
+        let found: Vec<String> = match &cell.outcome {
             Outcome::Measured(measured) => {
-                doubts.extend(
-                    measured
-                        .doubts
-                        .iter()
-                        .map(|doubt| format!("{place}: {doubt}")),
-                );
+                measured.doubts.iter().map(|doubt| place(doubt)).collect()
             }
-            Outcome::Failed(why) => doubts.push(format!("{place}: failed: {why}")),
+            Outcome::Failed(why) => vec![place(&format!("failed: {why}"))],
+        };
+        for doubt in found {
+            match told.iter_mut().find(|(known, _)| *known == doubt) {
+                Some((_, rounds)) => rounds.push(cell.round),
+                None => told.push((doubt, vec![cell.round])),
+            }
         }
     }
+    doubts.extend(told.into_iter().map(|(doubt, rounds)| {
+        let rounds: Vec<_> = rounds.iter().map(u32::to_string).collect();
+        format!("{doubt} (round {})", rounds.join(", "))
+    }));
     let sampler = results.cells.iter().filter_map(Cell::measured);
     let sampler = Spread::of(sampler.map(|round| 100.0 * round.sampler_cpu), 1);
     if sampler.middle().is_some() {

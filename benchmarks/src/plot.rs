@@ -4,10 +4,12 @@
 //! that did not deliver enough to be valid stand apart: they are drawn as crosses.
 
 use crate::result::{Curve, Measured, Results, is_load};
-use crate::scenario::Load;
 use crate::spread::{Spread, distinct};
 
 pub mod draw;
+mod group;
+
+use group::{Group, groups};
 
 /// Panels that belong together, with one legend.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,7 +103,7 @@ const QUANTITIES: [Quantity; 4] = [
 /// Fewer points are no curve.
 const LEAST_POINTS: usize = 3;
 /// Above this ratio of the largest number to the smallest an axis is logarithmic.
-const WIDE: f64 = 50.0;
+const WIDE: usize = 50;
 
 /// All figures of a scenario.
 #[must_use]
@@ -109,44 +111,11 @@ pub fn figures(results: &Results) -> Vec<Figure> {
     let mut figures = Vec::new();
     for group in groups(results) {
         figures.extend(over_time(results, &group));
-        figures.extend(against_viewers(results, &group));
+        figures.extend(against_load(results, &group));
+        figures.extend(against_workers(results, &group));
         figures.extend(by_role(results, &group));
     }
     figures
-}
-
-/// Loads that differ in the number of viewers only, in their order.
-struct Group {
-    name: String,
-    about: String,
-    loads: Vec<Load>,
-}
-
-fn groups(results: &Results) -> Vec<Group> {
-    let loads = distinct(results.cells.iter().map(|cell| cell.load.clone()));
-    let alone = |load: &Load| Load {
-        viewers: 0,
-        ..load.clone()
-    };
-    let group = |key: Load| {
-        let mut loads: Vec<_> = loads
-            .iter()
-            .filter(|load| alone(load) == key)
-            .cloned()
-            .collect();
-        loads.sort_by_key(|load| load.viewers);
-        let text = key.to_string();
-        let about = text.trim_start_matches("0 × ").to_owned();
-        let name = about
-            .chars()
-            .filter(|sign| sign.is_ascii_alphanumeric())
-            .collect();
-        Group { name, about, loads }
-    };
-    distinct(loads.iter().map(alone))
-        .into_iter()
-        .map(group)
-        .collect()
 }
 
 fn axis(label: &str, scale: Scale) -> Axis {
@@ -159,11 +128,14 @@ fn axis(label: &str, scale: Scale) -> Axis {
 /// Arms that were measured, with their place in the scenario.
 fn arms(results: &Results) -> impl Iterator<Item = (usize, &str)> {
     let names = results.scenario.arms.iter().map(|arm| arm.name.as_str());
-    let is_there = |(_, name): &(usize, &str)| results.cells.iter().any(|cell| cell.arm == *name);
+    let is_there = |(_, name): &(usize, &str)| {
+        let mut cells = results.cells.iter();
+        cells.any(|cell| cell.arm == *name && cell.measured().is_some())
+    };
     names.enumerate().filter(is_there)
 }
 
-/// CPU and memory over time, all programs together: a column for each number of viewers.
+/// CPU and memory over time, all programs together: a column for each load.
 fn over_time(results: &Results, group: &Group) -> Option<Figure> {
     let mut panels = Vec::new();
     for (label, of) in [
@@ -186,7 +158,7 @@ fn over_time(results: &Results, group: &Group) -> Option<Figure> {
                 })
             };
             panels.push(Panel {
-                title: viewers(load.viewers),
+                title: group.varied.title(load),
                 x: axis("time / s", Scale::Linear),
                 y: axis(label, Scale::Linear),
                 lines: arms(results).filter_map(line).collect(),
@@ -215,10 +187,10 @@ fn sum(curves: &[Curve], of: fn(&Curve) -> &Vec<f64>) -> Vec<(f64, f64)> {
     times.map(|(index, time)| (*time, at(index))).collect()
 }
 
-/// Cost and service against the number of viewers.
-fn against_viewers(results: &Results, group: &Group) -> Option<Figure> {
+/// Cost and service against what is varied of the load.
+fn against_load(results: &Results, group: &Group) -> Option<Figure> {
     (group.loads.len() > 1).then(|| Figure {
-        name: format!("viewers-{}", group.name),
+        name: format!("load-{}", group.name),
         title: format!(
             "What a model takes, and what its viewers get, {}",
             group.about
@@ -228,7 +200,7 @@ fn against_viewers(results: &Results, group: &Group) -> Option<Figure> {
             .iter()
             .map(|quantity| Panel {
                 title: String::new(),
-                x: axis("viewers", scale_of(&group.loads)),
+                x: axis(group.varied.label(), scale_of(group)),
                 y: axis(quantity.label, quantity.scale),
                 lines: arms(results)
                     .map(|(colour, arm)| line(results, (colour, arm), group, arm, quantity.of))
@@ -269,7 +241,7 @@ fn by_role(results: &Results, group: &Group) -> Option<Figure> {
             let lines = roles.iter().enumerate().filter(|(_, role)| has(role));
             panels.push(Panel {
                 title: arm.to_owned(),
-                x: axis("viewers", scale_of(&group.loads)),
+                x: axis(group.varied.label(), scale_of(group)),
                 y: axis(label, Scale::Linear),
                 lines: lines
                     .map(|(colour, role)| {
@@ -296,7 +268,7 @@ fn memory_of(measured: &Measured, role: &str) -> Option<f64> {
     measured.role(role).map(|role| megabytes(role.memory_bytes))
 }
 
-/// A quantity of an arm against the number of viewers.
+/// A quantity of an arm against what is varied of the load.
 #[expect(clippy::cast_precision_loss, reason = "viewers below 2^53")]
 fn line(
     results: &Results,
@@ -305,48 +277,74 @@ fn line(
     arm: &str,
     of: impl Fn(&Measured) -> f64,
 ) -> Line {
-    let mut line = Line {
-        name: name.to_owned(),
-        colour,
-        points: Vec::new(),
-        band: Vec::new(),
-        invalid: Vec::new(),
-    };
+    let mut line = Line::new(name, colour);
     for load in &group.loads {
-        let rounds = results.of(arm, load);
-        let values = rounds
-            .iter()
-            .map(|measured| of(measured))
-            .filter(|value| value.is_finite());
-        let spread = Spread::of(values, 0);
-        let Some((middle, ends)) = spread.middle().zip(spread.ends()) else {
-            continue;
-        };
-        let point = (load.viewers as f64, middle);
-        line.points.push(point);
-        line.band.push(ends);
-        if rounds.iter().any(|measured| !measured.is_valid()) {
-            line.invalid.push(point);
-        }
+        let value = group.varied.value(load) as f64;
+        line.add(value, &results.of(arm, load), &of);
     }
     line
 }
 
-#[expect(clippy::cast_precision_loss, reason = "viewers below 2^53")]
-fn scale_of(loads: &[Load]) -> Scale {
-    let viewers = || loads.iter().map(|load| load.viewers as f64);
-    let least = viewers().fold(f64::INFINITY, f64::min);
-    let most = viewers().fold(0.0, f64::max);
-    match most / least > WIDE {
-        true => Scale::Logarithmic,
-        false => Scale::Linear,
+impl Line {
+    fn new(name: &str, colour: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            colour,
+            points: Vec::new(),
+            band: Vec::new(),
+            invalid: Vec::new(),
+        }
+    }
+
+    /// A point of some rounds, if any of them has a value.
+    fn add(&mut self, x: f64, rounds: &[&Measured], of: impl Fn(&Measured) -> f64) {
+        let values = rounds.iter().map(|round| of(round));
+        let spread = Spread::of(values.filter(|value| value.is_finite()), 0);
+        let Some((middle, ends)) = spread.middle().zip(spread.ends()) else {
+            return;
+        };
+        self.points.push((x, middle));
+        self.band.push(ends);
+        if rounds.iter().any(|round| !round.is_valid()) {
+            self.invalid.push((x, middle));
+        }
     }
 }
 
-fn viewers(count: usize) -> String {
-    match count {
-        1 => "1 viewer".to_owned(),
-        _ => format!("{count} viewers"),
+/// Cost and service against the number of workers, where arms differ in that.
+#[expect(clippy::cast_precision_loss, reason = "a number of threads")]
+fn against_workers(results: &Results, group: &Group) -> Option<Figure> {
+    let arms = results.scenario.arms.iter();
+    let arms: Vec<_> = arms
+        .filter_map(|arm| Some((arm.workers? as f64, arm.name.as_str())))
+        .collect();
+    let load = group.loads.last().filter(|_| arms.len() > 1)?;
+    let panel = |quantity: &Quantity| {
+        let mut line = Line::new(&load.to_string(), 0);
+        for (workers, arm) in &arms {
+            line.add(*workers, &results.of(arm, load), quantity.of);
+        }
+        Panel {
+            title: String::new(),
+            x: axis("workers", Scale::Linear),
+            y: axis(quantity.label, Scale::Linear),
+            lines: vec![line],
+        }
+    };
+    Some(Figure {
+        name: format!("workers-{}", group.name),
+        title: format!("More and more workers, {load}"),
+        columns: 2,
+        panels: QUANTITIES.iter().map(panel).collect(),
+    })
+}
+
+fn scale_of(group: &Group) -> Scale {
+    let values = || group.loads.iter().map(|load| group.varied.value(load));
+    let (least, most) = (values().min().unwrap_or(0), values().max().unwrap_or(0));
+    match least > 0 && most / least > WIDE {
+        true => Scale::Logarithmic,
+        false => Scale::Linear,
     }
 }
 
