@@ -220,5 +220,5 @@ Examples:
   benchmarks report benchmarks/results/2026-11-01 benchmarks/results/2026-12-01
                                    what has changed?
 
-Ctrl-C keeps what is done. Exit codes: 0 done, 1 something could not be run or written, 2 wrong
+Ctrl-C keeps what is done. Exit codes: 0 done, 1 something failed or could not be written, 2 wrong
 arguments, 130 interrupted.";

@@ -284,6 +284,17 @@ impl Results {
             .any(|cell| cell.measured().is_some())
     }
 
+    /// Cells that failed. Where an arm is driven until it fails that is how it should end.
+    #[must_use]
+    pub fn failures(&self) -> usize {
+        let failed = self.cells.iter().filter(|cell| cell.measured().is_none());
+        if self.scenario.until_failure {
+            0
+        } else {
+            failed.count()
+        }
+    }
+
     /// Reads what was written.
     ///
     /// # Errors

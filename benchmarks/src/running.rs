@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use benchmarks::args;
 use benchmarks::export::markdown;
 use benchmarks::runner::{self, Effort, End};
@@ -63,14 +63,16 @@ pub(crate) fn run(
     };
     let parts = parts_effort(args);
     let plain = args.out.clone().unwrap_or_else(|| RESULTS.into());
-    let mut end = End::Done;
+    let (mut end, mut failed) = (End::Done, 0);
     for chosen in chosen {
         match chosen {
             Chosen::Egress(scenario) => egress::runner::run(&scenario, parts, &plain, shutdown)?,
             Chosen::Brokered(scenario) => brokered::run(&scenario, parts, &plain, shutdown)?,
             Chosen::Models(scenario) => {
                 let folder = folder.as_deref().unwrap_or(&plain);
-                end = runner::run(&scenario, effort, folder, shutdown)?.1;
+                let (results, its_end) = runner::run(&scenario, effort, folder, shutdown)?;
+                end = its_end;
+                failed += results.failures();
             }
         }
         if shutdown.is_triggered() {
@@ -83,7 +85,13 @@ pub(crate) fn run(
         writeln!(out, "{}", page.display())?;
     }
     match end {
-        End::Done => Ok(()),
+        End::Done => {
+            ensure!(
+                failed == 0,
+                "{failed} measurements failed; the report says why"
+            );
+            Ok(())
+        }
         End::Interrupted => Err(Interrupted.into()),
     }
 }

@@ -185,7 +185,7 @@ fn tables_are_as_they_were() {
     let results = results();
     let document = document(&results);
     let pictures = [("models-time.svg".to_owned(), "over time".to_owned())];
-    assert_as_it_was("models.md", &markdown::render(&document, &pictures));
+    assert_as_it_was("models.markdown", &markdown::render(&document, &pictures));
     let csv = String::from_utf8(csv::render(&results).unwrap()).unwrap();
     assert_as_it_was("models.csv", &csv);
     let section = html::Section {
@@ -391,7 +391,12 @@ fn a_program_that_dies_fails_its_cell_with_its_last_words_and_the_run_goes_on() 
     let text = SMALL.replacen("bytes = [8_000]", "bytes = [8_000]\nsize = \"640y480\"", 1);
     let (file, out) = small(folder.path(), &text);
     let ran = output(&["run", &file, "--out", &out, "--rounds", "1"]);
-    assert!(ran.status.success(), "{}", error_of(&ran));
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(
+        error_of(&ran).contains("2 measurements failed"),
+        "{}",
+        error_of(&ran)
+    );
     let results = Results::load(&Results::path(Path::new(&out), "small")).unwrap();
     let failed =
         |cell: &&Cell| matches!(&cell.outcome, Outcome::Failed(why) if why.contains("640y480"));
