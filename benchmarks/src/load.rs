@@ -269,13 +269,18 @@ impl Load {
         }
     }
 
-    /// Watches for `window`; `at_edges` is called at its begin and at its end.
-    pub fn watch<T>(&self, window: Duration, mut at_edges: impl FnMut() -> T) -> (Figures, T, T) {
+    /// Watches for `window`, or until `shutdown`; `at_edges` is called at its begin and at its end.
+    pub fn watch<T>(
+        &self,
+        window: Duration,
+        shutdown: &Shutdown,
+        mut at_edges: impl FnMut() -> T,
+    ) -> (Figures, T, T) {
         self.wait_between_frames();
         let (from, first) = (self.mark(), at_edges());
-        // Nothing triggers it while the load is borrowed: this is a sleep.
-        let _ = self.shutdown.wait(window);
-        self.wait_between_frames();
+        if !shutdown.wait(window) {
+            self.wait_between_frames();
+        }
         let (to, last) = (self.mark(), at_edges());
         (Figures::between(&from, &to), first, last)
     }

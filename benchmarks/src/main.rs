@@ -52,7 +52,7 @@ fn start(command: Command) -> anyhow::Result<()> {
         Command::Report(args) => running::report(&args.folders, &mut out),
         Command::Load(args) => {
             let load = Load::start(&Target::parse(&args.url)?, args.viewers, Hindrance::None)?;
-            let (figures, (), ()) = load.watch(args.duration, || ());
+            let (figures, (), ()) = load.watch(args.duration, &shutdown, || ());
             if args.json {
                 writeln!(out, "{}", serde_json::to_string(&figures)?)?;
             } else {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use benchmarks::export::{csv, document, html, markdown};
 use benchmarks::load::Protocol;
@@ -382,6 +382,48 @@ fn an_interrupt_keeps_what_is_done_and_it_goes_on_later() {
     assert!(resumed.status.success(), "{}", error_of(&resumed));
     let all = Results::load(&path).unwrap().cells;
     assert_eq!((all.len(), &all[..kept.len()]), (8, kept.as_slice()));
+}
+
+#[test]
+fn an_interrupt_does_not_wait_for_a_long_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = small(folder.path(), &SMALL.replace("\"500ms\"", "\"60s\""));
+    let mut child = benchmarks(&["run", &file, "--out", &out]);
+    let mut child = child
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Samples are taken once the window has begun.
+    let raw = format!("{out}/raw/small.jsonl");
+    while fs::metadata(&raw).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "ended before it was interrupted"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let begun = Instant::now();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn too_few_descriptors_are_told_before_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = small(folder.path(), SMALL);
+    let program = env!("CARGO_BIN_EXE_benchmarks");
+    let line = format!("ulimit -n 260 && exec {program} run {file} --out {out}");
+    let ran = Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let told = "265 open files are needed and 260 allowed";
+    assert!(error_of(&ran).contains(told), "{}", error_of(&ran));
+    assert!(!Path::new(&out).exists());
 }
 
 #[test]

@@ -114,7 +114,9 @@ fn measure(
     let load = Load::start(&server.target, workload.viewers, workload.hindrance)
         .with_context(|| format!("{} with {} viewers", contender.name(), workload.viewers))?;
     std::thread::sleep(warm_up);
-    let (figures, first, last) = load.watch(window, || sampler.sample(&SystemClock));
+    let (figures, first, last) = load.watch(window, &Shutdown::default(), || {
+        sampler.sample(&SystemClock)
+    });
     let (first, last) = (first?, last?);
     if last[0].processes == 0 {
         bail!("{} ended in the middle", contender.name());

@@ -135,7 +135,7 @@ impl Watching {
                 let _ = shutdown.wait(window.saturating_sub(MARGIN));
                 Ok(Seen::Receivers(program, *count))
             }
-            Self::Crowd(load) => Ok(Seen::Crowd(load.watch(window, || ()).0)),
+            Self::Crowd(load) => Ok(Seen::Crowd(load.watch(window, shutdown, || ()).0)),
             Self::Readers(program) => {
                 program.ask("begin")?;
                 let _ = shutdown.wait(window);
