@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::ring::Ring;
-use common::{Format, Head, Monotonic};
+use common::{Format, Head, Monotonic, Payload};
 
 use crate::fanout::exchange::Exchange;
 use crate::history::History;
+
+mod source;
+
+pub use source::SourceState;
 
 /// A channel whose newest frame is younger than this is ready, unless its rate is slower still.
 const READY_AGE: Duration = Duration::from_secs(2);
@@ -39,6 +43,8 @@ pub struct Channel {
     pub has_viewers: bool,
     /// What happened so far.
     pub counters: Counters,
+    /// What its frames come from, and whether it is there.
+    pub source: SourceState,
 }
 
 /// What happened on a channel since it was opened.
@@ -70,6 +76,7 @@ impl Channel {
             exchange: None,
             has_viewers: true,
             counters: Counters::default(),
+            source: SourceState::default(),
         }
     }
 
@@ -129,31 +136,55 @@ impl Channel {
     /// apart. Zero if real frames do not flow.
     #[must_use]
     pub fn captured_fps(&self, now: Monotonic) -> f64 {
+        self.pace(now).fps
+    }
+
+    /// Frames and bits a second, counted likewise.
+    #[must_use]
+    pub fn pace(&self, now: Monotonic) -> Pace {
         let Some(newest) = self.ring.newest().filter(|_| self.is_ready(now)) else {
-            return 0.0;
+            return Pace::default();
         };
-        let (mut frames, mut span) = (newest.frames.len(), Duration::ZERO);
-        let mut counted = 0;
+        let (mut bytes, mut frames) = weigh(&newest);
+        let mut span = Duration::ZERO;
+        let (mut counted, mut weighed) = (0, 0);
         let earlier = (0..newest.index)
             .rev()
             .map_while(|index| self.ring.get(index));
         for payload in earlier {
             counted += frames;
+            weighed += bytes;
             span = newest.published_at.since(payload.published_at);
             if span >= RATE_WINDOW {
                 break;
             }
-            let real = payload
-                .frames
-                .iter()
-                .filter(|frame| !frame.head.is_placeholder());
-            frames = real.count();
+            (bytes, frames) = weigh(&payload);
         }
         if span.is_zero() {
-            return 0.0;
+            return Pace::default();
         }
-        counted as f64 / span.as_secs_f64()
+        Pace {
+            fps: counted as f64 / span.as_secs_f64(),
+            bitrate_bps: 8.0 * weighed as f64 / span.as_secs_f64(),
+        }
     }
+}
+
+/// How fast frames come.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pace {
+    /// Frames a second.
+    pub fps: f64,
+    /// Bits of pictures a second.
+    pub bitrate_bps: f64,
+}
+
+/// Bytes and number of a payload's real frames.
+fn weigh(payload: &Payload) -> (usize, usize) {
+    let real = (payload.frames.iter()).filter(|frame| !frame.head.is_placeholder());
+    real.fold((0, 0), |(bytes, count), frame| {
+        (bytes + frame.data().len(), count + 1)
+    })
 }
 
 /// All channels there are, the default one first. Never empty, never changed; cheap to clone.
@@ -229,7 +260,7 @@ pub(crate) mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use common::{Flags, Frame, Identity, Payload, Timestamp, ring};
+    use common::{Flags, Frame, Identity, Timestamp, ring};
 
     fn payload(index: u64, flags: Flags) -> Arc<Payload> {
         let head = Head {

@@ -12,6 +12,7 @@ pub mod egress;
 pub mod encode;
 pub mod fanout;
 pub mod history;
+pub mod journal;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,13 +29,15 @@ use crate::channel::{Channel, Channels};
 use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
-use crate::egress::pages::Pages;
+use crate::egress::pages::{Backstage, Pages};
+use crate::egress::register::Register;
 use crate::egress::viewer::STALL_LIMIT;
 use crate::egress::viewer::socket::Lobby;
 use crate::egress::{Driver, Protocol};
 use crate::fanout::exchange::{self, Exchange};
 use crate::fanout::{Models, Payloader};
 use crate::history::History;
+use crate::journal::Journal;
 
 /// Connections the kernel keeps for the door while it is busy.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -98,6 +101,8 @@ pub struct Broadcaster {
     tcp: Option<TcpListener>,
     /// Descriptors left for viewers.
     descriptors: usize,
+    /// The log's last lines.
+    journal: Journal,
 }
 
 impl Broadcaster {
@@ -130,7 +135,14 @@ impl Broadcaster {
             http,
             tcp,
             descriptors,
+            journal: Journal::default(),
         })
+    }
+
+    /// Has the status tell the log lines that are kept there.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
     }
 
     /// Where browsers and MJPEG clients connect: the real address, also if port 0 was asked for.
@@ -203,8 +215,18 @@ impl Broadcaster {
             driver: self.config.driver.name(),
         });
         let allow_origin = self.config.allow_origin;
+        let register = Arc::new(Register::default());
+        let backstage = Backstage {
+            budget: budget.clone(),
+            register: register.clone(),
+            journal: self.journal,
+            model: lobby.model,
+            driver: lobby.driver,
+            started: SystemClock.monotonic(),
+        };
         let door = Arc::new(Door {
-            pages: Pages::new(channels, budget.clone(), allow_origin.as_deref()),
+            pages: Pages::new(channels, backstage, allow_origin.as_deref()),
+            register,
             admission: Arc::new(Admission::new(limits, budget)),
             lobby,
             driver,

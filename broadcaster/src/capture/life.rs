@@ -234,8 +234,10 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// Whoever is relayed has lost its source: viewers here get the very placeholder.
     fn pass_on_outage(&mut self, frame: Frame) {
+        let reason = "the source sends a placeholder: its own source is gone";
+        self.channel.source.lost(reason);
         if self.outage.is_none() {
-            warn!("the source sends a placeholder: its own source is gone");
+            warn!("{reason}");
         }
         let now = self.clock.monotonic();
         let since = self.outage.as_ref().map_or(now, |outage| outage.since);
@@ -254,6 +256,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
         if let Some(outage) = self.outage.take() {
             let away_ms = now.since(outage.since).as_millis();
             info!(away_ms, "pictures flow again");
+            self.channel.source.returned();
         }
     }
 
@@ -267,6 +270,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// The source is away and will come back by itself; why, it says by itself.
     fn wait_for_return(&mut self) {
+        self.channel.source.lost("no picture comes");
         if self.outage.is_none() {
             info!("no picture comes, a placeholder is shown until one does");
             self.show_placeholder();
@@ -290,6 +294,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
     }
 
     fn begin_outage(&mut self, reason: &str) {
+        self.channel.source.lost(reason);
         if self.outage.is_some() {
             debug!(reason, "source still away");
             return;
@@ -348,6 +353,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     fn begin(&mut self, opened: Opened) {
         debug!(source = %opened.description, "source open");
+        self.channel.source.opened(&opened.description);
         let now = self.clock.monotonic();
         let watchdog = Watchdog::new(opened.interval, now);
         self.watchdog = if opened.source.reconnects() {

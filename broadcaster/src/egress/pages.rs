@@ -16,7 +16,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::{Buf, Bytes};
-use common::{Budget, Clock, Frame, SystemClock};
+use common::{Budget, Clock, Frame, Monotonic, SystemClock};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,8 +28,16 @@ use tracing::debug;
 use super::accept::request::Reply;
 use super::assets;
 use super::drop_in::{self, DropIn};
+use super::register::Register;
 use super::still::{Still, Stills};
 use crate::channel::{Channel, Channels, Unknown};
+use crate::journal::Journal;
+
+mod api;
+pub mod guard;
+mod told;
+
+use guard::Ends;
 
 /// How long a whole request and its answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,21 +50,44 @@ pub struct Pages {
     router: Router,
 }
 
+/// What pages and API tell about beside the channels.
+#[derive(Debug)]
+pub struct Backstage {
+    /// The memory that frames share.
+    pub budget: Budget,
+    /// Who watches.
+    pub register: Arc<Register>,
+    /// The log's last lines.
+    pub journal: Journal,
+    /// How frames get from the writer to the viewers, in words.
+    pub model: &'static str,
+    /// What moves bytes to the viewers, in a word.
+    pub driver: &'static str,
+    /// When the program began to serve.
+    pub started: Monotonic,
+}
+
 #[derive(Debug)]
 struct Site {
     channels: Channels,
     /// One for each channel.
     stills: Vec<Stills>,
-    budget: Budget,
+    backstage: Backstage,
     allow_origin: Option<HeaderValue>,
     /// `Content-Security-Policy` of the page.
     policy: HeaderValue,
 }
 
+impl Site {
+    const fn channels(&self) -> &Channels {
+        &self.channels
+    }
+}
+
 impl Pages {
     /// Pages about `channels`; stills may be read by pages from `allow_origin`.
     #[must_use]
-    pub fn new(channels: Channels, budget: Budget, allow_origin: Option<&str>) -> Self {
+    pub fn new(channels: Channels, backstage: Backstage, allow_origin: Option<&str>) -> Self {
         let policy = assets::policy(allow_origin);
         let policy = HeaderValue::try_from(policy).expect("origins are checked to be ASCII");
         let allow_origin = allow_origin.and_then(|origin| HeaderValue::from_str(origin).ok());
@@ -67,11 +100,12 @@ impl Pages {
             .route("/state", get(state))
             .route("/healthz", get(health))
             .route("/readyz", get(readiness))
+            .nest("/api", api::routes())
             .fallback(nothing_here)
             .with_state(Arc::new(Site {
                 stills: channels.iter().cloned().map(Stills::new).collect(),
                 channels,
-                budget,
+                backstage,
                 allow_origin,
                 policy,
             }));
@@ -81,14 +115,21 @@ impl Pages {
 
 /// Answers the one request whose head has been read.
 pub async fn serve(pages: &Pages, stream: TcpStream, head: Bytes) {
+    let ends = match (stream.peer_addr(), stream.local_addr()) {
+        (Ok(peer), Ok(local)) => Ends { peer, local },
+        // Whoever asked is gone.
+        _ => return,
+    };
+    let router = TowerToHyperService::new(pages.router.clone());
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ends);
+        router.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(
-            TokioIo::new(Replay { head, stream }),
-            TowerToHyperService::new(pages.router.clone()),
-        );
+        .serve_connection(TokioIo::new(Replay { head, stream }), service);
     match tokio::time::timeout(REQUEST_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "request not answered"),
@@ -246,7 +287,7 @@ async fn readiness(State(site): Shared) -> Response {
 /// A few lines of `name value` about each channel and the memory they share, for people and for
 /// `grep`.
 fn report(site: &Site) -> String {
-    let (held, allowed) = (site.budget.used(), site.budget.limit());
+    let (held, allowed) = (site.backstage.budget.used(), site.backstage.budget.limit());
     let mut text: String = site.channels.iter().map(|one| facts(one)).collect();
     text += &format!("frame_bytes_held {held}\nframe_bytes_allowed {allowed}\n");
     text
@@ -268,7 +309,7 @@ fn facts(channel: &Channel) -> String {
 
 async fn nothing_here() -> impl IntoResponse {
     let text = "nothing here; there is: / /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
-                /live/CHANNEL.ws /live.ws \
+                /live/CHANNEL.ws /live.ws /api/openapi.json /api/v1/status \
                 /healthz /readyz, and as in ustreamer /stream /snapshot /state\n";
     (StatusCode::NOT_FOUND, no_store(), text)
 }

@@ -12,6 +12,7 @@
 //! * Over WebSocket a viewer has any number of [`Watch`]es, whose payloads take turns, and is sent
 //!   no more than it acknowledges; not to acknowledge anything for its `stall_limit` ends it.
 
+pub mod figures;
 mod native;
 mod reason;
 pub mod socket;
@@ -27,12 +28,14 @@ use bytes::{Bytes, BytesMut};
 use common::wire::tcp::{self, Feedback};
 use common::{Clock, Monotonic, Payload, RecvError};
 
+use self::figures::{Figures, Skips};
 pub use self::reason::Reason;
 use self::socket::{Closing, Lobby};
 use self::watch::Watch;
-use super::Protocol;
 use super::ages::Ages;
+
 use super::framing::{Framed, Framers, MAX_SLICES, Progress};
+use super::{FAREWELL, Protocol};
 
 /// How long viewers may take no byte before they are closed.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
@@ -59,6 +62,8 @@ pub struct Counters {
     pub sent: u64,
     /// Payloads passed over because they were too old or overwritten.
     pub skipped: u64,
+    /// The same by what held them up, once a payload was sent after them.
+    pub why: Skips,
     /// Payloads left out because the viewer asked for fewer frames.
     pub thinned: u64,
     /// Bytes handed to the kernel.
@@ -102,6 +107,7 @@ pub struct Viewer {
     /// For how long altogether the link took nothing while there was something to send.
     busy: Duration,
     counters: Counters,
+    figures: Arc<Figures>,
 }
 
 #[derive(Debug)]
@@ -122,6 +128,7 @@ impl Viewer {
             protocol: terms.protocol,
             lobby: terms.lobby,
             stall_limit: terms.stall_limit,
+            figures: Arc::new(Figures::new(&watches, now)),
             watches,
             turn: 0,
             sending: None,
@@ -159,9 +166,18 @@ impl Viewer {
         &self.counters
     }
 
+    /// What anybody may be told of it, at any time.
+    #[must_use]
+    pub const fn figures(&self) -> &Arc<Figures> {
+        &self.figures
+    }
+
     /// Decides what is to be done now. To be called when the connection can take bytes.
     pub fn next(&mut self, now: Monotonic, framers: &mut (impl Framers + ?Sized)) -> Next {
         self.drop_stale(now);
+        if self.figures.is_dismissed() {
+            self.end(Reason::Dismissed);
+        }
         while self.sending.is_none() {
             if let Some(piece) = self.control.pop_front() {
                 self.begin(Framed::single(piece), None, now);
@@ -224,8 +240,19 @@ impl Viewer {
         let (place, portion) = (watch.place(), watch.portion());
         let framed = framers.frame(place, &payload, self.protocol, portion);
         self.begin(framed, Some((place, payload)), now);
+        self.put_down_skips(index);
+    }
+
+    /// Counts what was skipped before the payload just begun by what held it up.
+    fn put_down_skips(&mut self, index: usize) {
+        let watch = &mut self.watches[index];
+        let Some((count, why)) = watch.take_skips(self.busy) else {
+            return;
+        };
+        let place = watch.place();
+        self.counters.why.add(count, why);
         if self.protocol == Protocol::Ws {
-            self.tell_skips(index);
+            self.tell_skips(place, count, why);
         }
     }
 
@@ -265,11 +292,13 @@ impl Viewer {
             .as_ref()
             .filter(|payload| sending.progress.is_unbegun() && !is_placeholder(payload))
         {
-            self.counters.ages.record(now.since(payload.published_at));
+            let age = now.since(payload.published_at);
+            self.figures.age(self.counters.ages.record(age));
         }
         sending.progress.advance(bytes);
         self.counters.bytes += bytes as u64;
         self.progressed_at = now;
+        self.figures.progressed(now);
         if let Some(sent) = (self.sending).take_if(|sending| sending.progress.is_done()) {
             self.note_sent(&sent, now);
         }
@@ -281,7 +310,26 @@ impl Viewer {
         let watch = sent.place.and_then(|place| self.watch_mut(place));
         if let Some(window) = watch.and_then(|watch| watch.window.as_mut()) {
             window.sent(now);
+            self.note_silence();
         }
+        self.figures.count(&self.counters, now);
+    }
+
+    /// Takes note of since when nothing is sent for lack of acknowledgements, if that is so.
+    fn note_silence(&self) {
+        let is_held = !self.watches.iter().any(Watch::is_open);
+        let windows = self
+            .watches
+            .iter()
+            .filter_map(|watch| watch.window.as_ref());
+        let since = windows.filter_map(window::Window::oldest).max();
+        self.figures.silent(since.filter(|_| is_held));
+    }
+
+    /// Takes note that the link took nothing from `since` to `now` though there was something to send, as
+    /// one who waits for room before it chooses finds out.
+    pub fn waited(&mut self, since: Monotonic, now: Monotonic) {
+        self.note_busy(now.since(since));
     }
 
     fn note_busy(&mut self, took: Duration) {
@@ -296,6 +344,7 @@ impl Viewer {
             self.note_busy(now.since(self.progressed_at));
         }
         self.progressed_at = now;
+        self.figures.progressed(now);
     }
 
     /// Takes in what the peer sent. Over plain HTTP nobody has anything to say.
@@ -340,6 +389,10 @@ impl Viewer {
         if self.closing.is_overdue(now) {
             return self.ending.clone();
         }
+        let is_stuck = self.sending.is_some() && now.since(self.progressed_at) >= FAREWELL;
+        if self.figures.is_dismissed() && is_stuck {
+            return Some(Reason::Dismissed);
+        }
         let stalled_for = now.since(self.progressed_at);
         let is_stalled = self.sending.is_some() && stalled_for >= self.stall_limit;
         is_stalled.then_some(Reason::Stalled(self.stall_limit))
@@ -362,16 +415,19 @@ impl Viewer {
     /// Takes back a payload chosen earlier if no byte of it is out and it has grown too old.
     fn drop_stale(&mut self, now: Monotonic) {
         let unbegun = (self.sending.as_ref()).filter(|sending| sending.progress.is_unbegun());
-        let Some((payload, place)) =
-            unbegun.and_then(|sending| sending.payload.as_ref().zip(sending.place))
-        else {
+        let Some(sending) = unbegun else {
             return;
         };
+        let Some((payload, place)) = sending.payload.as_ref().zip(sending.place) else {
+            return;
+        };
+        let waited = now.since(sending.begun_at);
         let watch = (self.watches.iter_mut()).find(|watch| watch.place() == place);
         let is_stale =
             watch.is_some_and(|watch| watch.take_back_if_stale(payload, now, &mut self.counters));
         if is_stale {
             self.sending = None;
+            self.note_busy(waited);
         }
     }
 }

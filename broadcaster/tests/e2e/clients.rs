@@ -83,7 +83,7 @@ pub(crate) fn skip_without(tool: &str) {
 
 fn is_installed(tool: &str) -> bool {
     let mut probe = match tool {
-        "cv2" | "pika" | "axe_playwright_python" => {
+        "cv2" | "pika" | "axe_playwright_python" | "schemathesis" => {
             let import = format!("import importlib.util as u; assert u.find_spec({tool:?})");
             let outcome = python().args(["-c", &import]).output();
             return outcome.is_ok_and(|output| output.status.success());

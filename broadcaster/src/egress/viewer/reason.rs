@@ -25,6 +25,9 @@ pub enum Reason {
     /// Memory is tight, and this viewer has held its frame for longest.
     #[error("held a frame for longest while memory was tight")]
     Memory,
+    /// Somebody who may has sent it away.
+    #[error("was sent away")]
+    Dismissed,
     /// The stream has ended.
     #[error("the broadcast has ended")]
     Ended,

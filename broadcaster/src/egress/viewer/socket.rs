@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::wire::DecodeError;
 use common::wire::tcp::Sender;
-use common::wire::ws::text::{self, House, Notice, Request, Room, WINDOW};
+use common::wire::ws::text::{self, Cause, House, Notice, Request, Room, WINDOW};
 use common::wire::ws::{CloseCode, MAX_CONTROL, Message};
 use common::{Clock, Format, Monotonic};
 
@@ -211,6 +211,7 @@ impl Viewer {
                 if let Some(window) = watch.and_then(|watch| watch.window.as_mut()) {
                     window.acknowledge(seq, took, now);
                 }
+                self.note_silence();
             }
             Request::Ping { t } => {
                 let now = text::millis(clock.wall());
@@ -235,6 +236,7 @@ impl Viewer {
             let subscribed = subscribed(watch);
             self.say(subscribed);
         }
+        self.note_watches();
     }
 
     fn end_watch(&mut self, place: usize) {
@@ -243,6 +245,12 @@ impl Viewer {
         };
         self.sending.take_if(|sending| is_meant(sending));
         self.watches.retain(|watch| watch.place() != place);
+        self.note_watches();
+    }
+
+    fn note_watches(&self) {
+        self.figures.watch(&self.watches);
+        self.note_silence();
     }
 
     /// Ends a watch whose frames cannot be sent any more.
@@ -251,16 +259,13 @@ impl Viewer {
         let channel = watch.channel().name.clone();
         let text = Reason::Opaque.to_string();
         self.say(encode(&Notice::Refused { channel, text }));
+        self.note_watches();
     }
 
     /// Tells what was skipped of a channel, behind the payload that comes after the gap.
-    pub(super) fn tell_skips(&mut self, index: usize) {
-        let busy = self.busy;
-        let watch = &mut self.watches[index];
-        let ch = number(watch.place());
-        if let Some((count, why)) = watch.take_skips(busy) {
-            self.say(encode(&Notice::Skipped { ch, count, why }));
-        }
+    pub(super) fn tell_skips(&mut self, place: usize, count: u64, why: Cause) {
+        let ch = number(place);
+        self.say(encode(&Notice::Skipped { ch, count, why }));
     }
 
     fn say(&mut self, message: Bytes) {
@@ -297,7 +302,7 @@ pub(super) fn goodbye(reason: &Reason) -> [Bytes; 2] {
     let code = match reason {
         Reason::Left => CloseCode::Normal,
         Reason::Protocol(_) => CloseCode::Protocol,
-        Reason::Floods | Reason::Unacknowledged(_) => CloseCode::Policy,
+        Reason::Floods | Reason::Unacknowledged(_) | Reason::Dismissed => CloseCode::Policy,
         Reason::Stalled(_) | Reason::Memory => CloseCode::TryAgain,
         Reason::Ended | Reason::Opaque | Reason::Io(_) => CloseCode::GoingAway,
     };
@@ -321,7 +326,6 @@ mod tests {
     use bytes::BytesMut;
     use common::ring::Publisher;
     use common::wire::ws::decode_payload;
-    use common::wire::ws::text::Cause;
     use common::{Budget, Frame, Head, Identity, ManualClock, Payload, Timestamp};
 
     use super::super::{Next, STALL_LIMIT, Terms};

@@ -88,6 +88,15 @@ impl Watch {
         self.max_age
     }
 
+    /// How it is wished.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        Wish {
+            max_age: self.max_age,
+            interval: self.beat.as_ref().map(Beat::interval),
+        }
+    }
+
     /// Goes on as it is wished now.
     pub(super) fn change(&mut self, wish: Wish) {
         self.max_age = wish.max_age;

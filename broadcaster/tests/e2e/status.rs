@@ -1,0 +1,335 @@
+//! The API: what it tells is true and as its document says, and who must not is refused.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use common::wire::tcp::Message;
+use serde_json::Value;
+
+use crate::clients::{are_installed, python, run_well};
+use crate::relay::link::{self, Line};
+use crate::stage::{Native, PATIENCE, Socket, Stage, patient, says};
+
+/// Head and body of an answer to a request with these header fields.
+fn ask(server: SocketAddr, method: &str, path: &str, fields: &str) -> (String, Value) {
+    let request = format!("{method} {path} HTTP/1.1\r\n{fields}\r\n");
+    let answer = says(server, request.as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: application/json"), "{head}");
+    (head.to_owned(), serde_json::from_str(body).unwrap())
+}
+
+fn get(stage: &Stage, path: &str) -> Value {
+    let (head, body) = ask(
+        stage.http,
+        "GET",
+        path,
+        &format!("Host: {}\r\n", stage.http),
+    );
+    assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}\n{body}");
+    body
+}
+
+/// The one viewer there is, once it is as it should be.
+fn viewer_that(stage: &Stage, is_meant: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let list = get(stage, "/api/v1/viewers");
+        let viewer = &list["viewers"][0];
+        if !viewer.is_null() && is_meant(viewer) {
+            return viewer.clone();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{viewer:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn verdict(viewer: &Value) -> &str {
+    viewer["verdict"]["text"].as_str().unwrap()
+}
+
+/// Asks to send a viewer away.
+fn dismiss(stage: &Stage, viewer: &Value) -> Value {
+    let fields = format!("Host: {}\r\nContent-Type: application/json\r\n", stage.http);
+    let path = format!("/api/v1/viewers/{}", viewer["id"]);
+    let (head, body) = ask(stage.http, "DELETE", &path, &fields);
+    assert!(head.starts_with("HTTP/1.1 202 "), "{head}\n{body}");
+    body
+}
+
+#[test]
+fn the_status_tells_of_the_program_and_its_channels() {
+    let stage = Stage::with("--source pattern --size 320x240 --history 5s");
+    let mut native = stage.native();
+    (0..40).for_each(|_| drop(native.seqs()));
+    let status = get(&stage, "/api/v1/status");
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["models"], serde_json::json!(["ring"]));
+    assert_eq!(
+        (&status["driver"], &status["viewers"]),
+        (&"multiplex".into(), &1.into())
+    );
+    assert!(status["cpu"]["seconds"].as_f64().unwrap() > 0.0);
+    assert!(status["memory"]["rss_bytes"].as_u64().unwrap() > 1 << 20);
+    assert!(status["memory"]["frame_bytes"].as_u64().unwrap() > 0);
+    let channel = &status["channels"][0];
+    assert_eq!(
+        (&channel["name"], &channel["format"]),
+        (&"main".into(), &"jpeg".into())
+    );
+    assert_eq!(channel["size"], serde_json::json!([320, 240]));
+    assert_eq!(channel["source"]["state"], "live");
+    assert_eq!(
+        channel["source"]["description"],
+        "test pattern 320x240 at 30 fps"
+    );
+    let fps = channel["fps"].as_f64().unwrap();
+    assert!((27.0..=33.0).contains(&fps), "{fps}");
+    assert!(channel["frames"].as_u64().unwrap() >= 40);
+    assert_eq!(get(&stage, "/api/v1/channels/main")["name"], "main");
+    let names = &get(&stage, "/api/v1/channels")["channels"];
+    assert_eq!(names.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn viewers_are_listed_page_by_page_with_what_they_were_sent() {
+    for stage in Stage::with_each_driver("--source pattern --size 320x240") {
+        let mut natives: Vec<_> = (0..5).map(|_| stage.native()).collect();
+        let mut socket = Socket::connect(stage.http, "/live/main.ws", "");
+        let mut stream = patient(stage.http);
+        write!(
+            stream,
+            "GET /live/main.mjpeg?fps=5 HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        .unwrap();
+        let until = Instant::now() + Duration::from_millis(1_500);
+        while Instant::now() < until {
+            natives.iter_mut().for_each(|native| drop(native.seqs()));
+            socket.seqs();
+        }
+        let first = get(&stage, "/api/v1/viewers?limit=3");
+        assert_eq!((&first["count"], &first["next"]), (&7.into(), &3.into()));
+        let rest = get(&stage, "/api/v1/viewers?after=3&channel=main");
+        assert_eq!((&rest["count"], &rest["next"]), (&4.into(), &Value::Null));
+        let all = [&first, &rest].map(|page| page["viewers"].as_array().unwrap().clone());
+        let all = all.concat();
+        let protocols: Vec<_> = all
+            .iter()
+            .map(|one| one["protocol"].as_str().unwrap())
+            .collect();
+        assert_eq!(protocols, ["tcp", "tcp", "tcp", "tcp", "tcp", "ws", "http"]);
+        for viewer in &all[..6] {
+            assert_eq!(verdict(viewer), "keeps up", "{viewer:#}");
+            let fps = viewer["lately"]["fps"].as_f64().unwrap();
+            assert!((24.0..=36.0).contains(&fps), "{viewer:#}");
+            assert!(viewer["lately"]["age_ms"]["p99"].as_f64().unwrap() < 250.0);
+            assert!(viewer["bytes"].as_u64().unwrap() > 10_000);
+            assert!(viewer["connection"]["round_trip_ms"].as_f64().unwrap() > 0.0);
+        }
+        assert_eq!(verdict(&all[6]), "asks for 5 frames a second and gets them");
+        let id = &all[5]["id"];
+        assert_eq!(
+            get(&stage, &format!("/api/v1/viewers/{id}"))["protocol"],
+            "ws"
+        );
+        drop((natives, socket, stream));
+        let begun = Instant::now();
+        while get(&stage, "/api/v1/viewers")["count"] != 0 {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "viewers that left are still listed"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_viewer_that_is_sent_away_is_told() {
+    for stage in Stage::with_each_driver("--source pattern") {
+        let mut native = stage.native();
+        native.seqs();
+        let viewer = viewer_that(&stage, |_| true);
+        assert_eq!(dismiss(&stage, &viewer)["state"], "leaving");
+        let goodbye = loop {
+            match native.next() {
+                Message::Payload(_) => {}
+                Message::Goodbye(goodbye) => break goodbye,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(goodbye.text, "was sent away");
+        let begun = Instant::now();
+        while get(&stage, "/api/v1/viewers")["count"] != 0 {
+            assert!(begun.elapsed() < PATIENCE);
+        }
+    }
+}
+
+#[test]
+fn a_viewer_that_takes_nothing_is_cut_off_when_it_is_sent_away() {
+    for stage in Stage::with_each_driver("--source pattern?bytes=200000") {
+        let _native = stage.native();
+        let viewer = viewer_that(&stage, |viewer| {
+            verdict(viewer).starts_with("client does not read")
+        });
+        assert!(viewer["connection"]["unsent_bytes"].as_u64().unwrap() > 0);
+        let begun = Instant::now();
+        dismiss(&stage, &viewer);
+        while get(&stage, "/api/v1/viewers")["count"] != 0 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(5),
+                "{:?}",
+                begun.elapsed()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn a_thin_link_is_told_with_what_it_carries_and_what_it_would_have_to() {
+    for stage in Stage::with_each_driver("--source pattern?bytes=90000") {
+        let line = link::open(stage.tcp, Line::Thin(400_000));
+        let mut native = Native::connect(line);
+        native.hello("");
+        std::thread::spawn(move || {
+            loop {
+                native.next();
+            }
+        });
+        let viewer = viewer_that(&stage, |viewer| {
+            viewer["verdict"]["kind"] == "link" && viewer["connected_s"].as_f64() > Some(6.0)
+        });
+        let text = verdict(&viewer);
+        let numbers = text.strip_prefix("link carries ").unwrap();
+        let (carries, needs) = numbers.split_once(" Mbit/s, needs ").unwrap();
+        let (carries, needs): (f64, f64) = (carries.parse().unwrap(), needs.parse().unwrap());
+        // 400 kB a second, and 90 kB 30 times a second.
+        assert!((2.0..=4.5).contains(&carries), "{text}");
+        assert!((20.5..=22.7).contains(&needs), "{text}");
+        assert!(
+            viewer["lately"]["frames"]["skipped_for"]["link"]
+                .as_u64()
+                .unwrap()
+                > 20
+        );
+    }
+}
+
+#[test]
+fn calls_by_foreign_names_and_from_foreign_pages_are_refused() {
+    let stage = Stage::with("--source pattern");
+    let _native = stage.native();
+    let id = viewer_that(&stage, |_| true)["id"].clone();
+    let (http, port) = (stage.http, stage.http.port());
+    let reading = |fields: &str| ask(http, "GET", "/api/v1/status", fields);
+    let path = format!("/api/v1/viewers/{id}");
+    let changing = |fields: &str| ask(http, "DELETE", &path, fields);
+    let ours = format!("Host: localhost:{port}\r\n");
+    let json = "Content-Type: application/json\r\n";
+    for (answer, wrong) in [
+        (
+            reading(&format!("Host: evil.example:{port}\r\n")),
+            "evil.example",
+        ),
+        (reading(""), "Host"),
+        (reading(&format!("{ours}Host: evil.example\r\n")), "Host"),
+        (
+            changing(&format!("Host: evil.example:{port}\r\n{json}")),
+            "evil.example",
+        ),
+        (
+            changing(&format!("Host: localhost:1\r\n{json}")),
+            "localhost:1",
+        ),
+        (changing(&ours), "Content-Type"),
+        (
+            changing(&format!("{ours}Content-Type: text/plain\r\n")),
+            "text/plain",
+        ),
+        (
+            changing(&format!("{ours}{json}Origin: http://evil.example\r\n")),
+            "evil.example",
+        ),
+        (changing(&format!("{ours}{json}Origin: null\r\n")), "null"),
+        (
+            changing(&format!(
+                "{ours}{json}Origin: http://{http}\r\nOrigin: http://e\r\n"
+            )),
+            "null",
+        ),
+    ] {
+        let (head, body) = answer;
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+        assert!(body["error"].as_str().unwrap().contains(wrong), "{body}");
+    }
+    assert_eq!(
+        get(&stage, "/api/v1/viewers")["count"],
+        1,
+        "nobody was sent away"
+    );
+    let (head, _) = changing(&format!("{ours}{json}Origin: http://{http}\r\n"));
+    assert!(head.starts_with("HTTP/1.1 202 "), "{head}");
+}
+
+#[test]
+fn mistakes_are_told_as_json_with_what_would_be_right() {
+    let stage = Stage::with("--source pattern");
+    let fields = format!("Host: {}\r\nContent-Type: application/json\r\n", stage.http);
+    for (method, path, status, wanted) in [
+        ("GET", "/api/v1/viewers/99", 404, "no viewer \"99\""),
+        ("GET", "/api/v1/viewers/x", 404, "no viewer \"x\""),
+        ("DELETE", "/api/v1/viewers/99", 404, "no viewer \"99\""),
+        ("GET", "/api/v1/channels/lab", 404, "there is: main"),
+        ("GET", "/api/v1/viewers?channel=lab", 404, "there is: main"),
+        ("GET", "/api/v1/viewers?limit=0", 400, "1 to 1000"),
+        ("GET", "/api/v1/viewers?after=-1", 400, "next gives it"),
+        ("GET", "/api/v1/viewers?order=best", 400, "id or worst"),
+        ("GET", "/api/v2/status", 404, "/api/openapi.json"),
+        ("GET", "/api", 404, "/api/openapi.json"),
+        ("POST", "/api/v1/status", 405, "POST"),
+    ] {
+        let (head, body) = ask(stage.http, method, path, &fields);
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {head}"
+        );
+        assert!(body["error"].as_str().unwrap().contains(wanted), "{body}");
+    }
+}
+
+#[test]
+fn answers_are_as_the_document_says() {
+    if !are_installed(&["schemathesis"]) {
+        return;
+    }
+    // Nobody answers there, which is a state too.
+    let exchange = "--model ring,rabbitmq --amqp amqp://127.0.0.1:1";
+    let stage = Stage::with(&format!("--source pattern --size 320x240 {exchange}"));
+    let mut natives: Vec<_> = (0..3).map(|_| stage.native()).collect();
+    natives.iter_mut().for_each(|native| drop(native.seqs()));
+    let _socket = Socket::connect(stage.http, "/live/main.ws", "");
+    // What it writes down goes with the folder.
+    let folder = tempfile::tempdir().unwrap();
+    // First only what leaves the viewers where they are.
+    for choice in [&["--include-method", "GET"][..], &[]] {
+        let mut schemathesis = python();
+        schemathesis.current_dir(&folder);
+        schemathesis
+            .args(["-m", "schemathesis.cli", "run"])
+            .args(choice);
+        schemathesis.arg(stage.url("/api/openapi.json"));
+        schemathesis.args(["--header", "Content-Type: application/json"]);
+        schemathesis.args([
+            "--max-examples",
+            "20",
+            "--request-timeout",
+            "5",
+            "--seed",
+            "1",
+        ]);
+        schemathesis.arg("--no-color");
+        run_well(&mut schemathesis);
+    }
+}
