@@ -12,6 +12,7 @@
 //! * Over WebSocket a viewer has any number of [`Watch`]es, whose payloads take turns, and is sent
 //!   no more than it acknowledges; not to acknowledge anything for its `stall_limit` ends it.
 
+mod ending;
 pub mod figures;
 mod native;
 mod reason;
@@ -34,8 +35,8 @@ use self::socket::{Closing, Lobby};
 use self::watch::Watch;
 use super::ages::Ages;
 
+use super::Protocol;
 use super::framing::{Framed, Framers, MAX_SLICES, Progress};
-use super::{FAREWELL, Protocol};
 
 /// How long viewers may take no byte before they are closed.
 pub const STALL_LIMIT: Duration = Duration::from_secs(10);
@@ -360,56 +361,6 @@ impl Viewer {
             Some(lobby) => self.receive_socket(&lobby, clock),
             None => self.receive_native(clock),
         }
-    }
-
-    /// Finishes the message begun, says GOODBYE where the protocol can, and asks to be closed.
-    pub fn end(&mut self, reason: Reason) {
-        if self.ending.is_some() {
-            return;
-        }
-        self.control.clear();
-        match self.protocol {
-            Protocol::Tcp => self.control.push_back(native::goodbye(&reason)),
-            Protocol::Ws => self.control.extend(socket::goodbye(&reason)),
-            Protocol::Http => {}
-        }
-        self.leave_off();
-        self.ending = Some(reason);
-    }
-
-    /// Takes back what is not begun.
-    fn leave_off(&mut self) {
-        (self.sending).take_if(|sending| sending.progress.is_unbegun());
-    }
-
-    /// The reason to close it, if the peer has taken no byte of a begun message for too long, or does
-    /// not take its leave.
-    #[must_use]
-    pub fn stall(&self, now: Monotonic) -> Option<Reason> {
-        if self.closing.is_overdue(now) {
-            return self.ending.clone();
-        }
-        let is_stuck = self.sending.is_some() && now.since(self.progressed_at) >= FAREWELL;
-        if self.figures.is_dismissed() && is_stuck {
-            return Some(Reason::Dismissed);
-        }
-        let stalled_for = now.since(self.progressed_at);
-        let is_stalled = self.sending.is_some() && stalled_for >= self.stall_limit;
-        is_stalled.then_some(Reason::Stalled(self.stall_limit))
-    }
-
-    /// Why a viewer goes whose peer has closed the connection: it may have been asked to.
-    #[must_use]
-    pub fn reason_to_leave(&self) -> Reason {
-        self.ending.clone().unwrap_or(Reason::Left)
-    }
-
-    /// How long the viewer has held a begun payload without progress, if it holds one.
-    #[must_use]
-    pub fn held_for(&self, now: Monotonic) -> Option<Duration> {
-        let sending = self.sending.as_ref()?;
-        sending.payload.as_ref()?;
-        Some(now.since(self.progressed_at))
     }
 
     /// Takes back a payload chosen earlier if no byte of it is out and it has grown too old.
