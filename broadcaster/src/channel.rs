@@ -147,13 +147,14 @@ impl Channel {
         };
         let (mut bytes, mut frames) = weigh(&newest);
         let mut span = Duration::ZERO;
-        let (mut counted, mut weighed) = (0, 0);
+        let (mut counted, mut weighed, mut payloads) = (0, 0, 0);
         let earlier = (0..newest.index)
             .rev()
             .map_while(|index| self.ring.get(index));
         for payload in earlier {
             counted += frames;
             weighed += bytes;
+            payloads += usize::from(frames > 0);
             span = newest.published_at.since(payload.published_at);
             if span >= RATE_WINDOW {
                 break;
@@ -163,9 +164,11 @@ impl Channel {
         if span.is_zero() {
             return Pace::default();
         }
+        let each_second = |count: usize| count as f64 / span.as_secs_f64();
         Pace {
-            fps: counted as f64 / span.as_secs_f64(),
-            bitrate_bps: 8.0 * weighed as f64 / span.as_secs_f64(),
+            fps: each_second(counted),
+            payloads: each_second(payloads),
+            bitrate_bps: each_second(8 * weighed),
         }
     }
 }
@@ -175,6 +178,8 @@ impl Channel {
 pub struct Pace {
     /// Frames a second.
     pub fps: f64,
+    /// Payloads a second.
+    pub payloads: f64,
     /// Bits of pictures a second.
     pub bitrate_bps: f64,
 }

@@ -100,6 +100,7 @@ impl Pages {
             .route("/state", get(state))
             .route("/healthz", get(health))
             .route("/readyz", get(readiness))
+            .route("/status", get(status))
             .nest("/api", api::routes())
             .fallback(nothing_here)
             .with_state(Arc::new(Site {
@@ -182,14 +183,23 @@ async fn watch(State(site): Shared, Path(channel): Path<String>) -> Response {
     }
 }
 
+/// The page of figures, which it asks the API for.
+async fn status(State(site): Shared) -> Response {
+    html(&site, assets::STATUS.to_owned())
+}
+
 /// The page, beginning with the channel at a place or with all of them.
 fn page(site: &Site, place: Option<usize>) -> Response {
+    html(site, assets::page(&site.channels, place))
+}
+
+fn html(site: &Site, page: String) -> Response {
     let mut headers = no_store();
     headers.insert(header::CONTENT_SECURITY_POLICY, site.policy.clone());
     let no_referrer = HeaderValue::from_static("no-referrer");
     headers.insert(header::REFERRER_POLICY, no_referrer);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff());
-    (headers, Html(assets::page(&site.channels, place))).into_response()
+    (headers, Html(page)).into_response()
 }
 
 /// A file of the page.
@@ -308,7 +318,7 @@ fn facts(channel: &Channel) -> String {
 }
 
 async fn nothing_here() -> impl IntoResponse {
-    let text = "nothing here; there is: / /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
+    let text = "nothing here; there is: / /status /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
                 /live/CHANNEL.ws /live.ws /api/openapi.json /api/v1/status \
                 /healthz /readyz, and as in ustreamer /stream /snapshot /state\n";
     (StatusCode::NOT_FOUND, no_store(), text)

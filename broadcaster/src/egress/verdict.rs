@@ -20,8 +20,8 @@ const KEEPS_UP: u64 = 100;
 pub struct Needs {
     /// Bits a second.
     pub bitrate_bps: f64,
-    /// Frames a second, of all its channels together.
-    pub fps: f64,
+    /// Payloads a second, of all its channels together.
+    pub rate: f64,
     /// Whether it has asked for fewer frames than there are, on some channel.
     pub is_thinned: bool,
     /// Whether any of its channels has a picture.
@@ -102,14 +102,17 @@ pub fn judge(reading: &Reading, line: Option<Line>, needs: Needs, age: Duration)
         ),
         Kind::Device => format!(
             "its machine shows {} of {} frames a second",
-            rate(fps(reading)),
-            rate(needs.fps)
+            words(rate(reading)),
+            words(needs.rate)
         ),
         Kind::Leaving => "is being sent away".to_owned(),
         Kind::Source => "gets a placeholder: the source is gone".to_owned(),
         Kind::New => "has just come".to_owned(),
         Kind::Idle => "watches nothing now".to_owned(),
-        Kind::Fewer => format!("asks for {} frames a second and gets them", rate(needs.fps)),
+        Kind::Fewer => format!(
+            "asks for {} frames a second and gets them",
+            words(needs.rate)
+        ),
         Kind::Well => "keeps up".to_owned(),
     };
     Verdict { kind, text }
@@ -152,7 +155,7 @@ fn kind(reading: &Reading, line: Option<Line>, needs: Needs, age: Duration) -> K
 
 /// How long nothing need be taken: frames may be rare.
 fn patience(needs: Needs) -> Duration {
-    let interval = Duration::try_from_secs_f64(1.0 / needs.fps).unwrap_or_default();
+    let interval = Duration::try_from_secs_f64(1.0 / needs.rate).unwrap_or_default();
     STOPPED_AFTER.max(2 * interval.min(Duration::from_secs(3_600)))
 }
 
@@ -188,7 +191,7 @@ pub fn carried(reading: &Reading) -> f64 {
 
 /// Payloads a second lately.
 #[must_use]
-pub fn fps(reading: &Reading) -> f64 {
+pub fn rate(reading: &Reading) -> f64 {
     per_second(reading.lately.sent, reading.lately.span)
 }
 
@@ -212,8 +215,8 @@ fn megabits(bps: f64) -> String {
 }
 
 /// With a decimal only where there is one.
-fn rate(fps: f64) -> String {
-    let rounded = (10.0 * fps).round() / 10.0;
+fn words(rate: f64) -> String {
+    let rounded = (10.0 * rate).round() / 10.0;
     rounded.to_string()
 }
 
@@ -227,7 +230,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const NEEDS: Needs = Needs {
         bitrate_bps: 21_600_000.0,
-        fps: 30.0,
+        rate: 30.0,
         is_thinned: false,
         has_source: true,
     };
@@ -329,7 +332,7 @@ mod tests {
     fn rare_frames_are_no_silence() {
         let mut reading = reading();
         reading.quiet_for = Duration::from_secs(7);
-        let needs = Needs { fps: 0.2, ..NEEDS };
+        let needs = Needs { rate: 0.2, ..NEEDS };
         let kind = |reading: &Reading| judge(reading, line(1, 0), needs, OLD).kind;
         assert_eq!(kind(&reading), Kind::Well);
         reading.quiet_for = Duration::from_secs(11);
@@ -340,7 +343,7 @@ mod tests {
     fn who_is_short_of_nothing_is_told_so() {
         let reading = reading();
         let needs = Needs {
-            fps: 5.0,
+            rate: 5.0,
             is_thinned: true,
             ..NEEDS
         };

@@ -121,7 +121,7 @@ fn viewers_are_listed_page_by_page_with_what_they_were_sent() {
         assert_eq!(protocols, ["tcp", "tcp", "tcp", "tcp", "tcp", "ws", "http"]);
         for viewer in &all[..6] {
             assert_eq!(verdict(viewer), "keeps up", "{viewer:#}");
-            let fps = viewer["lately"]["fps"].as_f64().unwrap();
+            let fps = viewer["lately"]["rate"].as_f64().unwrap();
             assert!((24.0..=36.0).contains(&fps), "{viewer:#}");
             assert!(viewer["lately"]["age_ms"]["p99"].as_f64().unwrap() < 250.0);
             assert!(viewer["bytes"].as_u64().unwrap() > 10_000);
@@ -209,7 +209,7 @@ fn a_thin_link_is_told_with_what_it_carries_and_what_it_would_have_to() {
         assert!((2.0..=4.5).contains(&carries), "{text}");
         assert!((20.5..=22.7).contains(&needs), "{text}");
         assert!(
-            viewer["lately"]["frames"]["skipped_for"]["link"]
+            viewer["lately"]["payloads"]["skipped_for"]["link"]
                 .as_u64()
                 .unwrap()
                 > 20

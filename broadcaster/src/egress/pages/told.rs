@@ -147,13 +147,13 @@ impl<'e> Judged<'e> {
             "connected_s": seconds(self.age),
             "channels": watched.map(|one| watching(site, one)).collect::<Vec<_>>(),
             "verdict": {"kind": self.verdict.kind.name(), "text": self.verdict.text},
-            "frames": frames(reading.sent, reading.thinned, reading.skipped),
+            "payloads": payloads(reading.sent, reading.thinned, reading.skipped),
             "bytes": reading.bytes,
             "lately": {
                 "seconds": seconds(lately.span),
-                "frames": frames(lately.sent, lately.thinned, lately.skipped),
-                "fps": hundredths(verdict::fps(reading)),
-                "needs_fps": hundredths(self.needs.fps),
+                "payloads": payloads(lately.sent, lately.thinned, lately.skipped),
+                "rate": hundredths(verdict::rate(reading)),
+                "needs_rate": hundredths(self.needs.rate),
                 "bitrate_bps": verdict::carried(reading).round(),
                 "needs_bps": self.needs.bitrate_bps.round(),
                 "age_ms": ages,
@@ -177,7 +177,7 @@ fn watching(site: &Site, watched: &Watched) -> Value {
     })
 }
 
-fn frames(sent: u64, thinned: u64, skipped: Skips) -> Value {
+fn payloads(sent: u64, thinned: u64, skipped: Skips) -> Value {
     json!({
         "sent": sent,
         "thinned": thinned,
@@ -195,13 +195,23 @@ fn needs(watched: &[Watched], paces: &[Pace]) -> Needs {
     let mut needs = Needs::default();
     for one in watched {
         let pace = paces[one.place];
+        if pace.payloads == 0.0 {
+            continue;
+        }
+        needs.has_source = true;
         let asked = one.wish.interval.map(|every| 1.0 / every.as_secs_f64());
-        let fps = asked.map_or(pace.fps, |asked| asked.min(pace.fps));
-        if pace.fps > 0.0 {
-            needs.has_source = true;
-            needs.is_thinned |= fps < pace.fps;
-            needs.fps += fps;
-            needs.bitrate_bps += pace.bitrate_bps * fps / pace.fps;
+        match asked {
+            // One frame of a payload at most.
+            Some(asked) => {
+                let rate = asked.min(pace.payloads);
+                needs.is_thinned |= asked < pace.payloads;
+                needs.rate += rate;
+                needs.bitrate_bps += pace.bitrate_bps / pace.fps * rate;
+            }
+            None => {
+                needs.rate += pace.payloads;
+                needs.bitrate_bps += pace.bitrate_bps;
+            }
         }
     }
     needs
