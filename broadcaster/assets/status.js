@@ -70,7 +70,7 @@ function show(status) {
   for (const channel of status.channels) showSource(channel);
   const log = find("log");
   const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-  put(log, status.log.join("\n"));
+  put(log, status.log.join("\n") || "nothing yet");
   if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 

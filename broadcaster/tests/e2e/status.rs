@@ -8,6 +8,7 @@ use common::wire::tcp::Message;
 use serde_json::Value;
 
 use crate::clients::{are_installed, python, run_well};
+use crate::program::{command, start};
 use crate::relay::link::{self, Line};
 use crate::stage::{Native, PATIENCE, Socket, Stage, patient, says};
 
@@ -90,6 +91,21 @@ fn the_status_tells_of_the_program_and_its_channels() {
     assert_eq!(get(&stage, "/api/v1/channels/main")["name"], "main");
     let names = &get(&stage, "/api/v1/channels")["channels"];
     assert_eq!(names.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_status_has_the_last_lines_of_the_log() {
+    let line = "--http 127.0.0.1:0 --tcp 127.0.0.1:0 --source pattern --log-format json";
+    let (_program, lines) = start(&mut command(line));
+    let http = lines[1].strip_prefix("page    http://").unwrap();
+    let http = http.strip_suffix('/').unwrap().parse().unwrap();
+    let (_, status) = ask(http, "GET", "/api/v1/status", &format!("Host: {http}\r\n"));
+    let log = status["log"].as_array().unwrap();
+    let text = log[0].as_str().unwrap();
+    assert!(
+        text.ends_with("INFO capturing source=test pattern 640x480 at 30 fps"),
+        "{text}"
+    );
 }
 
 #[test]
