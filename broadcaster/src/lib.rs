@@ -25,7 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
 use crate::capture::Feed;
-use crate::channel::{Channel, Channels};
+use crate::channel::{Channel, Channels, SourceState};
 use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
@@ -286,6 +286,7 @@ impl Start {
             history: config.history.map(|span| History::new(span, share / 4)),
             exchange,
             has_viewers: program.has_ring,
+            source: SourceState::new(config.source_names.clone()),
             ..Channel::new(&config.name, SystemClock.wall().as_nanos(), ring)
         };
         Self {

@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use super::pace::Thinner;
 use super::placeholder::{self, Before};
 use super::watch::{Backoff, Report, Watchdog};
-use super::{Captured, Error, Feed, Opened, Opener, Source};
+use super::{Captured, Error, Feed, Opened, Opener, Preparer, Source};
 use crate::channel::Channel;
 use crate::encode::Encoder;
 use crate::fanout::{Payloader, Publish};
@@ -40,6 +40,9 @@ pub(super) struct Life<P, C> {
     clock: C,
     opener: Arc<Mutex<Opener>>,
     encoder: Encoder,
+    prepare: Preparer,
+    /// Which of the channel's sources it is.
+    place: usize,
     /// Size of a placeholder before there is any picture.
     size: (u16, u16),
     state: State,
@@ -89,6 +92,8 @@ impl<P: Publish, C: Clock> Life<P, C> {
             clock,
             opener: Arc::new(Mutex::new(feed.opener)),
             encoder: feed.encoder,
+            prepare: feed.prepare,
+            place: 0,
             size: feed.size,
             state: State::Waiting { until: now },
             watchdog: Watchdog::new(Duration::ZERO, now),
@@ -126,6 +131,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
     /// Does what there is to do now; returns how long nothing will be.
     fn step(&mut self) -> Duration {
         let mut rest = Duration::ZERO;
+        self.follow();
         match &mut self.state {
             State::Open(source) => {
                 let grabbed = source.grab(GRAB_TIMEOUT);
@@ -138,7 +144,11 @@ impl<P: Publish, C: Clock> Life<P, C> {
             State::Opening(result) => match result.recv_timeout(GRAB_TIMEOUT) {
                 Ok(Ok(opened)) => self.begin(opened),
                 Ok(Err(error)) => self.lose(&error.to_string()),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.watchdog.is_starved(self.clock.monotonic()) {
+                        self.begin_outage("the source takes long to open");
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => self.lose("opening it failed, see above"),
             },
             State::Waiting { until } => {
@@ -286,10 +296,38 @@ impl<P: Publish, C: Clock> Life<P, C> {
             self.backoff = Backoff::default();
         }
         let until = now + self.backoff.next();
+        self.let_go(until);
+    }
+
+    /// Drops the source, to open one at that time.
+    fn let_go(&mut self, until: Monotonic) {
         let gone = std::mem::replace(&mut self.state, State::Waiting { until });
         if let State::Open(source) = gone {
             self.damaged += source.damaged();
             self.overtaken += source.overtaken();
+        }
+    }
+
+    /// Goes over to another source of the channel if one is wanted. Until that is open the last picture
+    /// stays, and its frames are numbered on.
+    fn follow(&mut self) {
+        let wanted = self.channel.source.wanted();
+        if wanted == self.place {
+            return;
+        }
+        self.place = wanted;
+        let source = self.channel.source.name(wanted).to_owned();
+        match (self.prepare)(wanted) {
+            Ok(spare) => {
+                info!(%source, "going over to another source");
+                self.opener = Arc::new(Mutex::new(spare.opener));
+                self.encoder = spare.encoder;
+                self.backoff = Backoff::default();
+                self.flowing_since = None;
+                self.let_go(self.clock.monotonic());
+            }
+            // The one there is goes on.
+            Err(error) => error!(%source, %error, "not gone over to another source"),
         }
     }
 
@@ -390,7 +428,8 @@ mod tests {
 
     use common::{Image, ManualClock, Payload, ring};
 
-    use crate::capture::{Picture, file};
+    use crate::capture::{Picture, Spare, file};
+    use crate::channel::SourceState;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -534,10 +573,12 @@ mod tests {
             first,
             encoder: Encoder::new(80).unwrap(),
             size: (320, 240),
+            prepare: other_source(&clock),
         };
         let channel = Channel::new("main", 7, ring::new(2).1);
         let channel = Arc::new(Channel {
             interval: 33 * MS,
+            source: SourceState::new(vec!["one".to_owned(), "other".to_owned()]),
             ..channel
         });
         let published = Published::default();
@@ -548,6 +589,30 @@ mod tests {
             published,
             tries: count,
         }
+    }
+
+    /// The other source has three pictures.
+    fn other_source(clock: &ManualClock) -> Preparer {
+        let clock = clock.clone();
+        Box::new(move |place| {
+            assert_eq!(place, 1);
+            let clock = clock.clone();
+            let opener = move || {
+                Ok(Opened {
+                    source: Box::new(Scripted {
+                        script: pictures(3).into(),
+                        clock: clock.clone(),
+                        kind: PLAIN,
+                    }),
+                    description: "the other".to_owned(),
+                    interval: 33 * MS,
+                })
+            };
+            Ok(Spare {
+                opener: Box::new(opener),
+                encoder: Encoder::new(80).unwrap(),
+            })
+        })
     }
 
     impl Stage {
@@ -626,6 +691,20 @@ mod tests {
         assert_eq!(seqs[..3], [0, 1, -1]);
         assert_eq!(seqs[seqs.len() - 3..], [2, 3, 4]);
         assert!(stage.life.outage.is_none());
+    }
+
+    #[test]
+    fn another_source_takes_over_without_a_gap_when_it_is_asked_for() {
+        let mut stage = stage(vec![Ok(pictures(9))], PLAIN, 1);
+        stage.steps(3);
+        assert!(!stage.life.channel.source.switch("none"));
+        assert!(stage.life.channel.source.switch("other"));
+        while stage.life.channel.source.told().description != "the other" {
+            stage.steps(1);
+        }
+        stage.steps(3);
+        assert_eq!(stage.published.seqs(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(stage.tries(), 1, "the first one stays closed");
     }
 
     #[test]

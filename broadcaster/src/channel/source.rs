@@ -1,6 +1,6 @@
 //! What is known of a channel's source: what it is, and what is in its way.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use common::secrets;
@@ -9,6 +9,10 @@ use common::secrets;
 /// goes, never for a frame.
 #[derive(Debug, Default)]
 pub struct SourceState {
+    /// The sources that it can be switched among.
+    names: Vec<String>,
+    /// The place of the one that is wanted.
+    wanted: AtomicUsize,
     told: Mutex<Told>,
     returns: AtomicU64,
 }
@@ -23,6 +27,42 @@ pub struct Told {
 }
 
 impl SourceState {
+    /// The state of the first of these sources, of which nothing is known yet.
+    #[must_use]
+    pub fn new(names: Vec<String>) -> Self {
+        Self {
+            names,
+            ..Self::default()
+        }
+    }
+
+    /// What the sources are called that it can be switched among.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// What the source at this place is called.
+    #[must_use]
+    pub fn name(&self, place: usize) -> &str {
+        self.names.get(place).map_or("", |name| name)
+    }
+
+    /// The place of the source that is wanted.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Has it switched to the source of this name; whether there is one.
+    pub fn switch(&self, name: &str) -> bool {
+        let place = self.names.iter().position(|known| known == name);
+        if let Some(place) = place {
+            self.wanted.store(place, Ordering::Relaxed);
+        }
+        place.is_some()
+    }
+
     /// It was opened.
     pub fn opened(&self, description: &str) {
         self.lock().description = secrets::mask(description);

@@ -209,7 +209,7 @@ impl Viewer {
             if !watch.is_open() {
                 continue;
             }
-            match watch.next(now, &mut self.counters) {
+            match watch.next(now, self.busy, &mut self.counters) {
                 Ok(payload) => {
                     self.turn = index + 1;
                     return Some((index, payload));

@@ -29,7 +29,7 @@ pub(crate) const FRAMES: usize = 20;
 const CURL_TIME_UP: i32 = 28;
 
 /// Runs a client to its end; how it ended and what it wrote.
-fn run(command: &mut Command) -> (ExitStatus, Vec<u8>) {
+pub(crate) fn run(command: &mut Command) -> (ExitStatus, Vec<u8>) {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut running = Running(child.unwrap());
     let mut stdout = running.0.stdout.take().unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::wire::tcp::Message;
 use serde_json::Value;
 
-use crate::clients::{are_installed, python, run_well};
+use crate::clients::{are_installed, python, run};
 use crate::program::{command, start};
 use crate::relay::link::{self, Line};
 use crate::stage::{Native, PATIENCE, Socket, Stage, patient, says};
@@ -234,6 +234,61 @@ fn a_thin_link_is_told_with_what_it_carries_and_what_it_would_have_to() {
 }
 
 #[test]
+fn a_channel_is_switched_among_its_sources() {
+    let stage = Stage::with("--source pattern --source pattern?bytes=60000 --size 320x240");
+    let mut native = stage.native();
+    let before = native.seqs()[0];
+    let source = get(&stage, "/api/v1/channels/main")["source"].clone();
+    assert_eq!(source["name"], "pattern");
+    assert_eq!(
+        source["names"],
+        serde_json::json!(["pattern", "pattern?bytes=60000"])
+    );
+    let switch = |body: &str| {
+        let (host, length) = (stage.http, body.len());
+        let fields = format!(
+            "Host: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+        );
+        let request = format!("PUT /api/v1/channels/main/source HTTP/1.1\r\n{fields}\r\n{body}");
+        says(stage.http, request.as_bytes())
+    };
+    for (body, status) in [
+        (r#"{"source": "webcam"}"#, 404),
+        (r#"{"source": 7}"#, 400),
+        (r#"{"source": "pattern", "more": 1}"#, 400),
+        ("", 400),
+    ] {
+        let answer = switch(body);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(answer.contains("pattern, pattern?bytes=60000"), "{answer}");
+    }
+    let answer = switch(r#"{"source": "pattern?bytes=60000"}"#);
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let mut seqs = vec![before];
+    loop {
+        match native.next() {
+            Message::Payload(frames) => {
+                seqs.push(frames[0].head.identity.seq);
+                assert!(!frames[0].head.is_placeholder());
+                if frames[0].data().len() == 60_000 {
+                    break;
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(seqs.len() < 300, "the other source does not come");
+    }
+    assert!(seqs.is_sorted_by(|seq, next| *next == seq + 1), "{seqs:?}");
+    assert_eq!(
+        get(&stage, "/api/v1/channels/main")["source"]["name"],
+        "pattern?bytes=60000"
+    );
+}
+
+#[test]
 fn calls_by_foreign_names_and_from_foreign_pages_are_refused() {
     let stage = Stage::with("--source pattern");
     let _native = stage.native();
@@ -346,6 +401,7 @@ fn answers_are_as_the_document_says() {
             "1",
         ]);
         schemathesis.arg("--no-color");
-        run_well(&mut schemathesis);
+        let (status, said) = run(&mut schemathesis);
+        assert!(status.success(), "{}", String::from_utf8_lossy(&said));
     }
 }

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use common::{Clock, SystemClock};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::guard::{Aim, Call, Ends};
@@ -24,6 +26,8 @@ const VIEWERS: usize = 100;
 /// Most viewers in one answer.
 const MAX_VIEWERS: usize = 1_000;
 
+/// Bytes of a request's body.
+const MAX_BODY: usize = 4 << 10;
 /// Above this numbers of JSON are not exact everywhere.
 const MAX_ID: u64 = 1 << 53;
 
@@ -37,6 +41,7 @@ pub(super) fn routes() -> Router<Arc<Site>> {
         .route("/v1/status", get(status))
         .route("/v1/channels", get(channels))
         .route("/v1/channels/{name}", get(channel))
+        .route("/v1/channels/{name}/source", put(switch))
         .route("/v1/viewers", get(viewers))
         .route("/v1/viewers/{id}", get(viewer).delete(dismiss))
         .fallback(nothing_here)
@@ -99,6 +104,37 @@ async fn channel(State(site): Shared, Path(name): Path<String>) -> Response {
         }
         Err(unknown) => refusal(StatusCode::NOT_FOUND, unknown),
     }
+}
+
+/// What is to be shown from now on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    source: String,
+}
+
+async fn switch(State(site): Shared, Path(name): Path<String>, body: Body) -> Response {
+    let place = match site.channels().find(&name) {
+        Ok(place) => place,
+        Err(unknown) => return refusal(StatusCode::NOT_FOUND, unknown),
+    };
+    let source = &site.channels()[place].source;
+    let names = source.names().join(", ");
+    let right = || format!("right would be {{\"source\": NAME}}, NAME being one of: {names}");
+    let body = axum::body::to_bytes(body, MAX_BODY).await.ok();
+    let wanted = body.and_then(|body| serde_json::from_slice::<Switch>(&body).ok());
+    let Some(Switch { source: wanted }) = wanted else {
+        let text = format!("this is not what was expected; {}", right());
+        return refusal(StatusCode::BAD_REQUEST, text);
+    };
+    if !source.switch(&wanted) {
+        let text = format!("channel {name} has no source {wanted:?}; {}", right());
+        return refusal(StatusCode::NOT_FOUND, text);
+    }
+    answer(
+        StatusCode::ACCEPTED,
+        &json!({"channel": name, "source": wanted}),
+    )
 }
 
 async fn viewers(State(site): Shared, RawQuery(query): RawQuery) -> Response {

@@ -90,6 +90,8 @@ fn source(channel: &Channel, now: Monotonic) -> Value {
         (false, _) => "away",
     };
     json!({
+        "name": channel.source.name(channel.source.wanted()),
+        "names": channel.source.names(),
         "description": told.description,
         "state": state,
         "trouble": told.trouble.filter(|_| state != "live"),
