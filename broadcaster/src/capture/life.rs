@@ -23,6 +23,8 @@ use crate::channel::Channel;
 use crate::encode::Encoder;
 use crate::fanout::{Payloader, Publish};
 
+mod switch;
+
 /// How long a source may keep the capture thread before it looks whether to end.
 const GRAB_TIMEOUT: Duration = Duration::from_millis(100);
 /// The longest sleep between two looks at the time.
@@ -305,29 +307,6 @@ impl<P: Publish, C: Clock> Life<P, C> {
         if let State::Open(source) = gone {
             self.damaged += source.damaged();
             self.overtaken += source.overtaken();
-        }
-    }
-
-    /// Goes over to another source of the channel if one is wanted. Until that is open the last picture
-    /// stays, and its frames are numbered on.
-    fn follow(&mut self) {
-        let wanted = self.channel.source.wanted();
-        if wanted == self.place {
-            return;
-        }
-        self.place = wanted;
-        let source = self.channel.source.name(wanted).to_owned();
-        match (self.prepare)(wanted) {
-            Ok(spare) => {
-                info!(%source, "going over to another source");
-                self.opener = Arc::new(Mutex::new(spare.opener));
-                self.encoder = spare.encoder;
-                self.backoff = Backoff::default();
-                self.flowing_since = None;
-                self.let_go(self.clock.monotonic());
-            }
-            // The one there is goes on.
-            Err(error) => error!(%source, %error, "not gone over to another source"),
         }
     }
 

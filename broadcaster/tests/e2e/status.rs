@@ -1,10 +1,15 @@
 //! The API: what it tells is true and as its document says, and who must not is refused.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::wire::tcp::Message;
+use common::wire::tcp::{Hello, Message};
+use common::wire::ws::text::Request;
+use rustix::process::{Pid, setpriority_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
 use crate::clients::{are_installed, python, run};
@@ -231,6 +236,86 @@ fn a_thin_link_is_told_with_what_it_carries_and_what_it_would_have_to() {
                 > 20
         );
     }
+}
+
+#[test]
+fn a_browser_that_is_slow_or_stops_is_told_from_a_thin_link() {
+    for stage in Stage::with_each_driver("--source pattern --size 320x240") {
+        let mut socket = Socket::connect(stage.http, "/live/main.ws", "");
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) {
+            let (ch, seqs) = socket.unacknowledged();
+            std::thread::sleep(Duration::from_millis(200));
+            let (seq, took_ms) = (seqs[0], Some(200.0));
+            socket.say(&Request::Ack { ch, seq, took_ms });
+        }
+        let viewer = viewer_that(&stage, |_| true);
+        let text = verdict(&viewer);
+        assert_eq!(viewer["verdict"]["kind"], "device", "{viewer:#}");
+        let shown = text.strip_prefix("its machine shows ").unwrap();
+        let (shown, all) = shown.split_once(" of ").unwrap();
+        assert!(
+            (3.0..=8.0).contains(&shown.parse::<f64>().unwrap()),
+            "{text}"
+        );
+        assert!(all.starts_with("30") || all.starts_with("29."), "{text}");
+        // From here on it says nothing, and the kernel takes what is sent.
+        let viewer = viewer_that(&stage, |viewer| viewer["verdict"]["kind"] == "stopped");
+        let text = verdict(&viewer);
+        assert!(
+            text.starts_with("client does not read: it has acknowledged nothing for"),
+            "{text}"
+        );
+        assert_eq!(viewer["connection"]["unsent_bytes"], 0);
+    }
+}
+
+#[test]
+fn a_server_that_is_short_of_cpu_says_so() {
+    let stage = Stage::with("--source pattern --size 160x120 --fps 200 --workers 1");
+    let mut native = Native::connect(stage.tcp);
+    native.say(&Message::Hello(Hello {
+        min_version: 1,
+        max_version: 1,
+        max_age: Some(Duration::from_millis(10)),
+        channel: String::new(),
+    }));
+    std::thread::spawn(move || io::copy(&mut native.stream, &mut io::sink()));
+    viewer_that(&stage, |viewer| verdict(viewer) == "keeps up");
+    // The worker shares one processor with others that come first.
+    let all = sched_getaffinity(None).unwrap();
+    let mut only = CpuSet::new();
+    only.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
+    let worker = thread_of("viewers-0");
+    sched_setaffinity(Some(worker), &only).unwrap();
+    setpriority_process(Some(worker), 19).unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    for _ in 0..3 {
+        let is_over = is_over.clone();
+        std::thread::spawn(move || {
+            sched_setaffinity(None, &only).unwrap();
+            while !is_over.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+    }
+    let viewer = viewer_that(&stage, |viewer| viewer["verdict"]["kind"] != "well");
+    is_over.store(true, Ordering::Relaxed);
+    assert_eq!(verdict(&viewer), "the server is short of CPU", "{viewer:#}");
+    viewer_that(&stage, |viewer| verdict(viewer) == "keeps up");
+}
+
+/// The thread of this name in this process.
+fn thread_of(name: &str) -> Pid {
+    let mut tasks = std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .map(Result::unwrap);
+    let task = tasks.find(|task| {
+        let comm = std::fs::read_to_string(task.path().join("comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+    });
+    let number = task.unwrap().file_name().into_string().unwrap();
+    Pid::from_raw(number.parse().unwrap()).unwrap()
 }
 
 #[test]
