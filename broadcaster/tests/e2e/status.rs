@@ -246,7 +246,8 @@ fn a_browser_that_is_slow_or_stops_is_told_from_a_thin_link() {
         while begun.elapsed() < Duration::from_secs(5) {
             let (ch, seqs) = socket.unacknowledged();
             std::thread::sleep(Duration::from_millis(200));
-            let (seq, took_ms) = (seqs[0], Some(200.0));
+            // The one before it was being shown when it came.
+            let (seq, took_ms) = (seqs[0], Some(400.0));
             socket.say(&Request::Ack { ch, seq, took_ms });
         }
         let viewer = viewer_that(&stage, |_| true);
