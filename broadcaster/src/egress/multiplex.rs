@@ -272,7 +272,7 @@ impl EventLoop {
         self.close(key, reason);
     }
 
-    /// Lets every viewer finish what was begun and says goodbye, for at most [`FAREWELL`].
+    /// Lets every viewer finish what was begun and says goodbye, for at most [`FAREWELL`](super::FAREWELL).
     fn farewell(&mut self, events: &mut Events) {
         self.adopt_newcomers();
         for (_, connection) in &mut self.connections {

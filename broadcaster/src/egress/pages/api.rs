@@ -1,6 +1,6 @@
 //! The API, version 1: what goes on, for programs and for the page `/status`, and sending viewers away.
 //!
-//! Answers are JSON, refusals too: `{"error": "…"}`. Who may call is decided in [`guard`].
+//! Answers are JSON, refusals too: `{"error": "…"}`. Who may call is decided in [`guard`](super::guard).
 
 use std::sync::Arc;
 
