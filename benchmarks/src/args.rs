@@ -167,6 +167,9 @@ pub struct Readers {
     /// Messages on their way unacknowledged; 0 for no acknowledgements
     #[arg(long, value_name = "N")]
     pub prefetch: Option<u16>,
+    /// Largest frame of AMQP in bytes
+    #[arg(long, value_name = "N")]
+    pub frame_max: Option<u32>,
 }
 
 impl ValueEnum for Protocol {

@@ -13,9 +13,9 @@
 //! a fresh broker, so that none inherits the memory of the rounds before; within a round the loads
 //! grow, and the broker keeps what it once took.
 //!
-//! How long it takes, on two cores. `exchange`: 18 loads × two ways + 2 loads × 6 settings of the
-//! acknowledgement = 48 cells a round, each some 8 s (connecting, 1.5 s of warm-up, a window of 4 s =
-//! 120 frames, at most 1 s for what is still on its way): 7 minutes a round, 20 in all. `edges`: 6
+//! How long it takes, on two cores. `exchange`: 18 loads × two ways + 2 loads × 8 settings
+//! = 52 cells a round, each some 8 s (connecting, 1.5 s of warm-up, a window of 4 s =
+//! 120 frames, at most 1 s for what is still on its way): 7 to 8 minutes a round, 22 in all. `edges`: 6
 //! cells a round, and then one broker alone with more and more readers until it fails: most of its
 //! time is for connecting them, which has a limit of 30 s; 2 to 3 minutes a round.
 
@@ -46,6 +46,8 @@ const WINDOW: Duration = Duration::from_secs(4);
 const QUICK_WINDOW: Duration = Duration::from_secs(2);
 /// What a reader takes, at its side (8.6 MB were measured; the client's buffers) and at the broker's.
 const READER_BYTES: usize = 10 << 20;
+/// Largest frames of AMQP that are tried beside what the broker suggests.
+const FRAME_MAX: [u32; 2] = [8 << 10, 32 << 10];
 /// Left for the broker and everybody else.
 const SPARE_BYTES: usize = 1 << 30;
 
@@ -74,7 +76,8 @@ pub fn is_name(name: &str) -> bool {
     all(false).iter().any(|scenario| scenario.name == name)
 }
 
-/// Ours and the floor under each load; under two of them every setting of the acknowledgement too.
+/// Ours and the floor under each load; under two of them every setting of the acknowledgement and of
+/// AMQP's frames too.
 fn exchange(is_quick: bool) -> Scenario {
     let (viewers, sizes, settings): (&[usize], &[usize], &[u16]) = if is_quick {
         (&[1, 10], &[8_000, 90_000], &[0, 1])
@@ -91,11 +94,16 @@ fn exchange(is_quick: bool) -> Scenario {
                 bytes,
                 fps: 30,
                 prefetch: None,
+                frame_max: None,
             };
             let mut group = vec![case(Way::Floor), case(Way::Exchange)];
             if bytes == 90_000 && matches!(viewers, 10 | 100) {
                 group.extend(settings.iter().map(|prefetch| Case {
                     prefetch: Some(*prefetch),
+                    ..case(Way::Exchange)
+                }));
+                group.extend(FRAME_MAX.map(|bytes| Case {
+                    frame_max: Some(bytes),
                     ..case(Way::Exchange)
                 }));
             }
@@ -118,6 +126,7 @@ fn edges(is_quick: bool) -> Scenario {
         bytes: 8_000,
         fps: 15,
         prefetch: None,
+        frame_max: None,
     };
     let (crowds, rising): (&[usize], &[usize]) = if is_quick {
         (&[200], &[10, 20])
@@ -269,8 +278,14 @@ mod tests {
             for bytes in [8_000, 50_000, 90_000] {
                 let of = |way| {
                     let is_it = |case: &&Case| {
-                        (case.way, case.viewers, case.bytes, case.prefetch)
-                            == (way, viewers, bytes, None)
+                        let Case {
+                            way: its,
+                            viewers: count,
+                            bytes: size,
+                            ..
+                        } = **case;
+                        let is_plain = case.prefetch.is_none() && case.frame_max.is_none();
+                        is_plain && (its, count, size) == (way, viewers, bytes)
                     };
                     cases.iter().filter(is_it).count()
                 };

@@ -20,6 +20,7 @@ fn case(way: Way, viewers: usize) -> Case {
         bytes: 90_000,
         fps: 30,
         prefetch: None,
+        frame_max: None,
     }
 }
 
@@ -71,20 +72,30 @@ fn run(scenario: &str, cells: Vec<Cell>) -> Run {
     }
 }
 
-/// Three rounds in which ours costs 1.1, 1.3 and 1.5 times the floor at the publisher, twice as much
-/// at the readers.
+/// Three rounds in which ours costs 1.1, 1.3 and 1.5 times the floor at the publisher, a fifth of the
+/// floor for making frames, twice as much at the readers.
 fn exchange() -> Run {
     let mut cells = Vec::new();
     for (round, publisher) in [(1, 0.011), (2, 0.013), (3, 0.015)] {
         let roles = [("publisher", 0.01), ("broker", 0.3), ("readers", 0.06)];
         cells.push(cell(round, case(Way::Floor, 10), 1.0, &roles));
-        let roles = [("publisher", publisher), ("broker", 0.3), ("readers", 0.12)];
+        let roles = [
+            ("publisher", publisher),
+            ("broker", 0.3),
+            ("readers", 0.12),
+            ("making", 0.002),
+        ];
         cells.push(cell(round, case(Way::Exchange, 10), 1.0, &roles));
         let no_ack = Case {
             prefetch: Some(0),
             ..case(Way::Exchange, 10)
         };
         cells.push(cell(round, no_ack, 0.98, &roles));
+        let small_frames = Case {
+            frame_max: Some(32 << 10),
+            ..case(Way::Exchange, 10)
+        };
+        cells.push(cell(round, small_frames, 1.0, &roles));
     }
     run("exchange", cells)
 }
@@ -220,7 +231,7 @@ fn floor_and_readers_of_both_kinds_count_every_frame() {
     for settings in [
         "floor --prefetch 0",
         "floor",
-        "ingress --prefetch 4",
+        "ingress --prefetch 4 --frame-max 8192",
         "ingress",
     ] {
         let mut readers = Helper::start(&format!(

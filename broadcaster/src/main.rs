@@ -11,6 +11,7 @@ mod log;
 mod signals;
 
 fn main() -> ExitCode {
+    common::heap::keep_freed();
     match start(Typed::from_command_line()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

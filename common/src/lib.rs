@@ -11,6 +11,7 @@ pub mod barcode;
 pub mod budget;
 pub mod clock;
 pub mod frame;
+pub mod heap;
 pub mod jpeg;
 pub mod ring;
 #[cfg(target_os = "linux")]

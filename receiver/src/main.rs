@@ -16,6 +16,7 @@ use tracing_subscriber::prelude::*;
 const PROBE_FAILED: u8 = 4;
 
 fn main() -> ExitCode {
+    common::heap::keep_freed();
     let args = Args::from_command_line();
     let outcome = match args.command {
         Some(Command::Probe(args)) => probe(args),

@@ -41,7 +41,14 @@ pub struct Case {
     /// Messages on their way to a reader unacknowledged: 0 for none wanted, `None` for what readers
     /// do by themselves (the floor then takes as many as they do at most).
     pub prefetch: Option<u16>,
+    /// Largest frame of AMQP in bytes, which is also what each of a reader's buffers has; `None` for
+    /// what the broker suggests, 128 KiB.
+    #[serde(default)]
+    pub frame_max: Option<u32>,
 }
+
+/// A broadcaster with a ring and without viewers, beside our publisher: what making frames costs.
+pub const MAKING: &str = "making";
 
 /// A whole run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,7 +81,7 @@ pub struct Cell {
 /// What a role (processes with all they start) cost in the window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoleCost {
-    /// Who: `publisher`, `broker`, `readers`, `edges` or `viewers`.
+    /// Who: `publisher`, `broker`, `readers`, `edges`, `viewers` or [`MAKING`].
     pub name: String,
     /// Cores busy.
     pub cpu: f64,
@@ -141,6 +148,13 @@ impl Cell {
         let fps = self.fps();
         let cpu = self.role(name)?.cpu;
         (fps > 0.0).then(|| cpu * 1e6 / fps)
+    }
+
+    /// What our publisher takes for a frame beyond making it; nothing is made by the floor.
+    #[must_use]
+    pub fn us_of_publishing(&self) -> Option<f64> {
+        let making = self.us_a_frame(MAKING).unwrap_or(0.0);
+        Some(self.us_a_frame("publisher")? - making)
     }
 
     /// Microseconds of processor time of a role for each frame that reached a viewer.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use common::SystemClock;
 use common::sampler::{Role, Sample, Sampler};
 
-use super::cells::{Case, Cell, RoleCost, Way};
+use super::cells::{Case, Cell, MAKING, RoleCost, Way};
 use super::private::Broker;
 use super::program::Program;
 use crate::load::{Figures, Load, Target};
@@ -64,18 +64,24 @@ fn through_exchange(
     } else {
         (start_publisher(case, url, &exchange)?, "ingress")
     };
+    let making = (case.way == Way::Exchange).then(|| start_ring(case));
+    let making = making.transpose()?;
     let prefetch = case.prefetch.map(|count| format!("--prefetch {count}"));
+    let frame_max = case.frame_max.map(|bytes| format!("--frame-max {bytes}"));
     let mut readers = Program::start(format!(
         "benchmarks readers {url} --exchange {exchange} --viewers {viewers} --bytes {bytes} \
-         --through {through} {}",
+         --through {through} {} {}",
         prefetch.unwrap_or_default(),
+        frame_max.unwrap_or_default(),
     ))?;
     readers.line_after("ready ")?;
-    let mut sampler = Sampler::new(vec![
+    let mut roles = vec![
         role("publisher", vec![publisher.pid()]),
         role("broker", broker.roots()?),
         role("readers", vec![readers.pid()]),
-    ])?;
+    ];
+    roles.extend((making.iter()).map(|ring| role(MAKING, vec![ring.pid()])));
+    let mut sampler = Sampler::new(roles)?;
     thread::sleep(warm_up);
     ensure!(
         readers.ask("begin")? == "begun",
@@ -108,7 +114,7 @@ fn over_tcp(
         roles.push(role("broker", broker.roots()?));
         roles.push(role("edges", edges.iter().map(Program::pid).collect()));
     } else {
-        let mut ring = Program::start(format!("{BROADCASTER} {} {TCP}", pattern(case)))?;
+        let mut ring = start_ring(case)?;
         targets.push(Target::parse(&ring.line_after(NATIVE)?)?);
         publisher = publisher.or(Some(ring));
     }
@@ -121,6 +127,11 @@ fn over_tcp(
     thread::sleep(warm_up);
     let (figures, first, last) = load.watch(window, || sampler.sample(&SystemClock));
     Ok((figures, costs(&sampler, &first?, &last?)?))
+}
+
+/// A broadcaster with a ring and nothing else.
+fn start_ring(case: &Case) -> anyhow::Result<Program> {
+    Program::start(format!("{BROADCASTER} {} {TCP}", pattern(case)))
 }
 
 /// A broadcaster that publishes to an exchange.

@@ -129,7 +129,11 @@ impl Readers {
                 exchange.clone(),
                 args.prefetch,
             )?),
-            Through::Ingress => Self::Ingress(source(url, exchange, args.prefetch).parse()?),
+            // As `receiver` does at its start; the floor leaves the allocator as it is.
+            Through::Ingress => {
+                common::heap::keep_freed();
+                Self::Ingress(source(args).parse()?)
+            }
         })
     }
 
@@ -155,9 +159,12 @@ impl Readers {
 }
 
 /// The exchange as our own programs name it.
-fn source(url: &str, exchange: &str, prefetch: Option<u16>) -> String {
-    let prefetch = prefetch.map(|count| format!("&prefetch={count}"));
-    format!("{url}?exchange={exchange}{}", prefetch.unwrap_or_default())
+fn source(args: &args::Readers) -> String {
+    let args::Readers { url, exchange, .. } = args;
+    let prefetch = args.prefetch.map(|count| format!("&prefetch={count}"));
+    let frame_max = args.frame_max.map(|bytes| format!("&frame_max={bytes}"));
+    let [prefetch, frame_max] = [prefetch, frame_max].map(Option::unwrap_or_default);
+    format!("{url}?exchange={exchange}{prefetch}{frame_max}")
 }
 
 fn arrival(seq: u64, captured_at: Timestamp) -> Arrival {
@@ -193,18 +200,26 @@ mod tests {
 
     #[test]
     fn settings_reach_the_reader() {
-        let parsed = |prefetch| {
-            let text = source(
-                "amqp://guest:guest@127.0.0.1:1/%2f",
-                "benchmark-3",
+        let parsed = |prefetch, frame_max| {
+            let args = args::Readers {
+                url: "amqp://guest:guest@127.0.0.1:1/%2f".to_owned(),
+                exchange: "benchmark-3".to_owned(),
+                viewers: 1,
+                bytes: 1,
+                through: Through::Ingress,
                 prefetch,
-            );
-            match text.parse() {
-                Ok(Source::Amqp(amqp)) => (amqp.exchange, amqp.prefetch),
+                frame_max,
+            };
+            match source(&args).parse() {
+                Ok(Source::Amqp(amqp)) => {
+                    let frame_max = amqp.brokers.from(0).next().and_then(|one| one.frame_max);
+                    (amqp.exchange, amqp.prefetch, frame_max)
+                }
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(parsed(None), ("benchmark-3".to_owned(), None));
-        assert_eq!(parsed(Some(0)), ("benchmark-3".to_owned(), Some(0)));
+        let name = || "benchmark-3".to_owned();
+        assert_eq!(parsed(None, None), (name(), None, None));
+        assert_eq!(parsed(Some(0), Some(8192)), (name(), Some(0), Some(8192)));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{fs, io};
 
-use super::cells::{Case, Cell, LIMIT_SHARE, RoleCost, Run, Way};
+use super::cells::{Case, Cell, LIMIT_SHARE, MAKING, RoleCost, Run, Way};
 use crate::result::VALID_SHARE;
 use crate::table::{BUSY_LOAD, Spread, distinct, megabytes};
 
@@ -12,6 +12,8 @@ use crate::table::{BUSY_LOAD, Spread, distinct, megabytes};
 const BAR: f64 = 1.2;
 /// Roles that watch: they are the load, not the cost of serving it.
 const LOAD: [&str; 2] = ["readers", "viewers"];
+/// Both sides of the broker.
+const SIDES: [&str; 2] = ["publisher", "readers"];
 /// Below this share of the rate that was asked for, fewer frames were published.
 const FULL_RATE: f64 = 0.99;
 /// Above this share of all processors the machine was full.
@@ -46,10 +48,19 @@ pub fn name(case: &Case) -> String {
         Way::Ring => "one ring",
         Way::Edges => "two edges",
     };
-    match case.prefetch {
+    match setting(case) {
         None => way.to_owned(),
-        Some(0) => format!("{way}, no-ack"),
-        Some(count) => format!("{way}, prefetch {count}"),
+        Some(setting) => format!("{way}, {setting}"),
+    }
+}
+
+/// What is set otherwise than readers do by themselves.
+fn setting(case: &Case) -> Option<String> {
+    match (case.prefetch, case.frame_max) {
+        (None, None) => None,
+        (None, Some(bytes)) => Some(format!("AMQP frames of {} KiB", bytes >> 10)),
+        (Some(0), _) => Some("no-ack".to_owned()),
+        (Some(count), _) => Some(format!("prefetch {count}")),
     }
 }
 
@@ -59,7 +70,7 @@ pub fn render(run: &Run) -> String {
     let mut out = head(run);
     if run.cells.iter().any(|cell| cell.case.way == Way::Floor) {
         out.push_str(&beside_floor(run));
-        out.push_str(&acknowledgements(run));
+        out.push_str(&settings(run));
     } else {
         out.push_str(&by_role(run));
         out.push_str(&limit(run));
@@ -151,14 +162,20 @@ fn written(cell: &Cell) -> Option<f64> {
     Some(cell.role("broker")?.written_bps? / 1e3)
 }
 
-/// What a role costs, in units of the floor of the same round.
-fn ratio(run: &Run, cell: &Cell, role: &str) -> Option<f64> {
+/// What something costs, in units of the floor of the same round.
+fn ratio(run: &Run, cell: &Cell, cost: impl Fn(&Cell) -> Option<f64>) -> Option<f64> {
     let floor = Case {
         way: Way::Floor,
         ..cell.case
     };
     let floor = run.beside(cell, floor)?;
-    Some(cell.us_a_delivery(role)? / floor.us_a_delivery(role).filter(|us| *us > 0.0)?)
+    Some(cost(cell)? / cost(floor).filter(|us| *us > 0.0)?)
+}
+
+/// What the programs at both sides of the broker take for a frame at one reader.
+fn both_sides(cell: &Cell) -> Option<f64> {
+    let sides = SIDES.map(|role| cell.us_a_delivery(role));
+    sides.into_iter().sum()
 }
 
 /// Ours and the floor under each load, as readers are by themselves.
@@ -166,17 +183,20 @@ fn beside_floor(run: &Run) -> String {
     const ROLES: [&str; 3] = ["publisher", "broker", "readers"];
     let mut out = String::from(
         "## Beside the floor\nThe floor: the least that publishes and reads with the same client. \
-         Ratios are to the floor of the same round.\n\n\
-         | load | who | publisher: µs a frame | ratio | broker: µs a frame and reader | readers: µs a \
-         frame and reader | ratio | % of a core: publisher / broker / readers | PSS MB, the same | \
-         broker writes kB/s | age p50 / p99 ms | delivered % |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         Ratios are to the floor of the same round. The floor sends the same bytes again and again; what \
+         ours takes to make frames is measured beside it, at a broadcaster without viewers, and \
+         publishing is what is left.\n\n\
+         | load | who | publisher: µs a frame | of it making frames | ratio of publishing | broker: µs a \
+         frame and reader | readers: µs a frame and reader | ratio of readers | ratio of publisher and \
+         readers together, frames made too | % of a core: publisher / broker / readers | PSS MB, the same \
+         | broker writes kB/s | age p50 / p99 ms | delivered % |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let cases = distinct(run.cells.iter().map(|cell| cell.case));
     let ordinary: Vec<_> = (cases.iter())
-        .filter(|case| case.prefetch.is_none())
+        .filter(|case| setting(case).is_none())
         .collect();
-    let mut worst = [0.0_f64; 2];
+    let mut worst = [0.0_f64; 3];
     for load in distinct(ordinary.iter().map(|case| describe(case))) {
         for way in [Way::Floor, Way::Exchange] {
             let is_it = |case: &&&Case| case.way == way && describe(case) == load;
@@ -184,20 +204,26 @@ fn beside_floor(run: &Run) -> String {
                 continue;
             };
             let cells = Cells::of(run, case);
-            let ratios =
-                ["publisher", "readers"].map(|role| cells.spread(2, |cell| ratio(run, cell, role)));
+            let costs: [fn(&Cell) -> Option<f64>; 3] = [
+                Cell::us_of_publishing,
+                |cell| cell.us_a_delivery("readers"),
+                both_sides,
+            ];
+            let ratios = costs.map(|cost| cells.spread(2, |cell| ratio(run, cell, cost)));
             for (worst, ratio) in worst.iter_mut().zip(&ratios) {
                 *worst = worst.max(ratio.middle().unwrap_or(0.0));
             }
             let _ = writeln!(
                 out,
-                "| {load} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {load} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 name(case),
                 cells.spread(0, |cell| cell.us_a_frame("publisher")),
+                cells.spread(0, |cell| cell.us_a_frame(MAKING)),
                 ratios[0],
                 cells.spread(1, |cell| cell.us_a_delivery("broker")),
                 cells.spread(1, |cell| cell.us_a_delivery("readers")),
                 ratios[1],
+                ratios[2],
                 cells.roles(&ROLES, 1, percent),
                 cells.roles(&ROLES, 1, pss),
                 cells.spread(1, written).median(),
@@ -211,48 +237,49 @@ fn beside_floor(run: &Run) -> String {
     };
     let _ = writeln!(
         out,
-        "\nThe largest median ratio: publisher {:.2} ({} the bar of {BAR}), readers {:.2} ({} it).",
+        "\nThe largest median ratio: publishing {:.2} ({} the bar of {BAR}), readers {:.2} ({} it), \
+         publisher and readers together {:.2} ({} it).",
         worst[0],
         verdict(worst[0]),
         worst[1],
         verdict(worst[1]),
+        worst[2],
+        verdict(worst[2]),
     );
     out
 }
 
-/// Every setting of the acknowledgement beside the one that readers choose by themselves.
-fn acknowledgements(run: &Run) -> String {
+/// Every setting beside what readers choose by themselves.
+fn settings(run: &Run) -> String {
     let cases = distinct(run.cells.iter().map(|cell| cell.case));
     let is_ours = |case: &&Case| case.way == Way::Exchange;
-    let set = cases.iter().filter(|case| case.prefetch.is_some());
+    let set = cases.iter().filter(|case| setting(case).is_some());
     let loads = distinct(set.map(describe));
     if loads.is_empty() {
         return String::new();
     }
     let mut out = String::from(
-        "\n## How messages are acknowledged\nThe same readers with a fixed number of messages on their \
-         way; without one it follows the line, up to 16.\n\n\
-         | load | acknowledged | broker: µs a frame and reader | readers: µs a frame and reader | \
-         broker PSS MB | age p50 / p99 ms | synchrony ms | delivered % |\n|---|---|---|---|---|---|---|---|\n",
+        "\n## Settings\nThe same readers with a fixed number of messages on their way unacknowledged \
+         (without one it follows the line, up to 16), and with other frames of AMQP than the broker \
+         suggests (128 KiB).\n\n\
+         | load | setting | broker: µs a frame and reader | readers: µs a frame and reader | PSS MB: \
+         broker / readers | age p50 / p99 ms | synchrony ms | delivered % |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for load in loads {
         let mut cases: Vec<_> = (cases.iter().filter(is_ours))
             .filter(|case| describe(case) == load)
             .collect();
-        cases.sort_by_key(|case| case.prefetch.map_or(u32::MAX, u32::from));
+        cases.sort_by_key(|case| (case.prefetch, case.frame_max));
         for case in cases {
-            let setting = match case.prefetch {
-                None => "follows the line".to_owned(),
-                Some(0) => "no-ack".to_owned(),
-                Some(count) => format!("prefetch {count}"),
-            };
+            let setting = setting(case).unwrap_or_else(|| "as they are".to_owned());
             let cells = Cells::of(run, case);
             let _ = writeln!(
                 out,
                 "| {load} | {setting} | {} | {} | {} | {} | {} | {} |",
                 cells.spread(1, |cell| cell.us_a_delivery("broker")),
                 cells.spread(1, |cell| cell.us_a_delivery("readers")),
-                cells.roles(&["broker"], 1, pss),
+                cells.roles(&["broker", "readers"], 1, pss),
                 cells.ages(),
                 cells.synchrony(),
                 cells.delivered(),
@@ -297,7 +324,8 @@ fn by_role(run: &Run) -> String {
 
 /// What everybody but the viewers takes for a frame at one of them.
 fn serving(cell: &Cell) -> Option<f64> {
-    let serving = (cell.roles.iter()).filter(|role| !LOAD.contains(&role.name.as_str()));
+    let is_serving = |name: &str| name != MAKING && !LOAD.contains(&name);
+    let serving = (cell.roles.iter()).filter(|role| is_serving(&role.name));
     serving
         .map(|role| cell.us_a_delivery(&role.name))
         .sum::<Option<f64>>()

@@ -23,7 +23,7 @@ use tracing::warn;
 
 use super::framing::Framer;
 use super::guest::{self, Gate, Guest, Newcomer, WAKE};
-use super::news::News;
+use super::news::{Ear, News};
 use super::viewer::{Next, Reason};
 use super::{LEAST_STALL, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
@@ -91,11 +91,8 @@ fn start_worker(
     let thread = thread::Builder::new()
         .name(format!("viewers-{number}"))
         .spawn(move || {
-            let channels = event_loop.channels.clone();
-            let registrations = event_loop.news.ask(&channels);
             shutdown.wake_by(&waker);
             event_loop.run(&shutdown);
-            drop(registrations);
         })?;
     Ok((Worker { gate, load }, thread))
 }
@@ -135,9 +132,14 @@ struct EventLoop {
 impl EventLoop {
     fn run(&mut self, shutdown: &Shutdown) {
         let mut events = Events::with_capacity(EVENTS);
+        let channels = self.channels.clone();
+        let mut ear = Ear::new(&channels);
         let mut swept_at = SystemClock.monotonic();
         while !shutdown.is_triggered() {
             self.turn(&mut events, SWEEP);
+            if ear.listen(&self.news, self.connections.len()) {
+                self.pump_where(|_, _| true);
+            }
             let now = SystemClock.monotonic();
             if now.since(swept_at) >= SWEEP {
                 swept_at = now;

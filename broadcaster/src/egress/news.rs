@@ -1,12 +1,14 @@
 //! Which channels have something new, seen from one event loop.
 //!
 //! A loop serves the viewers of all channels. Each ring gets a waker of its own, which notes its
-//! channel and then wakes the loop: so a payload concerns the viewers of its channel only.
+//! channel and then wakes the loop: so a payload concerns the viewers of its channel only. A loop
+//! without viewers is not woken at all: that alone would cost as much as making a small frame.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
+use common::ring::Ring;
 use common::ring::wait::Registration;
 
 use super::guest::Gate;
@@ -41,17 +43,6 @@ impl News {
         }
     }
 
-    /// Has the rings call, each for its channel, until the registrations are dropped.
-    #[must_use = "dropping the registrations ends it"]
-    pub fn ask<'a>(&self, channels: &'a Channels) -> Vec<Registration<'a>> {
-        let wakers = self.calls.iter().map(|call| Waker::from(call.clone()));
-        let rings = channels.iter().map(|channel| &channel.ring);
-        rings
-            .zip(wakers)
-            .map(|(ring, waker)| ring.wake_by(waker))
-            .collect()
-    }
-
     /// Takes in what happened since the last call; whether anything did.
     pub fn gather(&mut self) -> bool {
         for (fresh, call) in self.fresh.iter_mut().zip(&self.calls) {
@@ -73,6 +64,43 @@ impl News {
     #[must_use]
     pub fn concern(&self, viewer: &Viewer) -> bool {
         (viewer.watches().iter()).any(|watch| self.is_fresh(watch.place()))
+    }
+}
+
+/// The rings that call a loop, as long as it has viewers.
+#[derive(Debug)]
+pub struct Ear<'a> {
+    channels: &'a Channels,
+    registrations: Vec<Registration<'a>>,
+}
+
+impl<'a> Ear<'a> {
+    /// One that hears nothing yet.
+    #[must_use]
+    pub const fn new(channels: &'a Channels) -> Self {
+        Self {
+            channels,
+            registrations: Vec::new(),
+        }
+    }
+
+    /// Has the rings call if there are viewers, each for its channel, and not if there are none.
+    /// Whether that has just begun: the viewers then have to look once for themselves, since what
+    /// came in between was not heard.
+    #[must_use]
+    pub fn listen(&mut self, news: &News, viewers: usize) -> bool {
+        if viewers == 0 {
+            self.registrations.clear();
+            return false;
+        }
+        let is_new = self.registrations.is_empty();
+        if is_new {
+            let wakers = news.calls.iter().map(|call| Waker::from(call.clone()));
+            let rings = self.channels.iter().map(|channel| &channel.ring);
+            let register = |(ring, waker): (&'a Ring, Waker)| ring.wake_by(waker);
+            self.registrations = rings.zip(wakers).map(register).collect();
+        }
+        is_new
     }
 }
 
@@ -103,10 +131,19 @@ mod tests {
         let (lab, lab_publisher) = channel("lab", Format::Jpeg);
         let channels = Channels::new(vec![main, lab]);
         let mut news = News::new(channels.len(), &Arc::new(Gate::new(waker)));
-        let registrations = news.ask(&channels);
-        assert!(!news.gather());
+        let mut ear = Ear::new(&channels);
+        assert!(!ear.listen(&news, 0));
         publisher.publish(Arc::new(Payload {
             index: 0,
+            published_at: Default::default(),
+            frames: Vec::new(),
+        }));
+        assert!(!news.gather(), "nobody is there to be told");
+        assert!(ear.listen(&news, 2), "there may be something already");
+        assert!(!ear.listen(&news, 1));
+        assert!(!news.gather());
+        publisher.publish(Arc::new(Payload {
+            index: 1,
             published_at: Default::default(),
             frames: Vec::new(),
         }));
@@ -114,7 +151,7 @@ mod tests {
         assert!(!news.gather() && !news.is_fresh(0));
         drop(lab_publisher);
         assert!(news.gather() && news.is_fresh(1), "an end is news too");
-        drop(registrations);
+        assert!(!ear.listen(&news, 0));
         drop(publisher);
         assert!(!news.gather());
     }

@@ -25,7 +25,7 @@ use tracing::warn;
 
 use super::framing::Framer;
 use super::guest::{self, Gate, Guest, Newcomer, WAKE};
-use super::news::News;
+use super::news::{Ear, News};
 use super::viewer::{Next, Reason};
 use super::{LEAST_STALL, Protocol, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
@@ -79,10 +79,8 @@ pub fn start(
     let thread = thread::Builder::new()
         .name("herald".to_owned())
         .spawn(move || {
-            let registrations = herald.news.ask(&channels);
             herald.shutdown.wake_by(&waker);
-            herald.run();
-            drop(registrations);
+            herald.run(&channels);
         })?;
     Ok((Threads { gate }, thread))
 }
@@ -134,11 +132,15 @@ struct Herald {
 }
 
 impl Herald {
-    fn run(&mut self) {
+    fn run(&mut self, channels: &Channels) {
         let mut events = Events::with_capacity(EVENTS);
+        let mut ear = Ear::new(channels);
         let mut swept_at = SystemClock.monotonic();
         while !self.shutdown.is_triggered() {
             self.turn(&mut events, SWEEP);
+            if ear.listen(&self.news, self.posts.len()) {
+                self.wake_where(|_| true);
+            }
             let now = SystemClock.monotonic();
             if now.since(swept_at) >= SWEEP {
                 swept_at = now;
@@ -165,15 +167,17 @@ impl Herald {
             self.adopt_newcomers();
             self.make_room(SystemClock.monotonic());
             if self.news.gather() {
-                let fresh =
-                    |post: &&Post| post.channel.is_none_or(|place| self.news.is_fresh(place));
-                let posts = self.posts.iter().map(|(_, post)| post);
-                posts
-                    .filter(fresh)
-                    .for_each(|post| post.thread.thread().unpark());
+                self.wake_where(|post| post.channel.is_none_or(|place| self.news.is_fresh(place)));
             }
         }
         self.clear_ended();
+    }
+
+    /// Has viewers look for something new.
+    fn wake_where(&self, is_meant: impl Fn(&Post) -> bool) {
+        let posts = self.posts.iter().map(|(_, post)| post);
+        let meant = posts.filter(|post| is_meant(post));
+        meant.for_each(|post| post.thread.thread().unpark());
     }
 
     fn adopt_newcomers(&mut self) {

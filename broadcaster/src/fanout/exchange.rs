@@ -46,7 +46,7 @@ pub struct Exchange {
 pub struct Counters {
     /// Payloads that capture has handed over.
     pub handed_over: AtomicU64,
-    /// Payloads that the broker has confirmed.
+    /// Payloads that the broker has taken, as far as it has said so.
     pub published: AtomicU64,
     /// Payloads that it has not: overtaken by newer ones while it took none, refused by it, or on
     /// their way when a connection was lost.
@@ -55,7 +55,7 @@ pub struct Counters {
     pub reconnects: AtomicU64,
     /// Times the broker took nothing for lack of memory or disk.
     pub blocks: AtomicU64,
-    /// From capture's hand to the broker's confirmation.
+    /// From capture's hand to the broker's answer; not of each, since not each is asked for.
     pub latency: Latency,
 }
 

@@ -1,34 +1,58 @@
-//! What was sent to the broker and not confirmed by it: how much of it is too much?
+//! What was sent to the broker and is not known to have arrived: how much of it is too much?
 //!
-//! The rule is about age, as everywhere: while the oldest message on its way is older than it should
-//! be, no more are sent, so that a thin line or a slow broker makes frames fewer and not older. On a
-//! long line messages are always old when their confirmation comes; the shortest trip of late is what
-//! the line takes for itself, and only what is beyond it is delay.
+//! The broker does not answer each message: that would wake three threads for every frame, and cost
+//! the broker as much again. Now and then a fence follows a message, a question that is no more than
+//! that; what is said on a channel is taken in turn, so its answer tells that all before it was taken.
+//! Once an answer is late, and where no more may be sent, each message is followed by one.
+//!
+//! The rule is about age, as everywhere. On a long line messages are always old when their answer
+//! comes; the shortest trip of late is what the line takes for itself, and only what is beyond it is
+//! delay. A fence that comes back late tells how many messages were before it and how long the line
+//! took for them, so how many it can take in time; that many may be on their way. So a thin line makes
+//! frames fewer and not older. While no answer comes at all, nothing is sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use common::Monotonic;
 
-/// How much delay is too much.
+/// How much delay messages may have on a thin line.
+const TARGET_DELAY: Duration = Duration::from_millis(150);
+/// How much is too much to send more.
 const MAX_DELAY: Duration = Duration::from_millis(250);
-/// No confirmation for so long: the broker is given up.
+/// How much delay makes each message worth a fence.
+const LATE: Duration = Duration::from_millis(50);
+/// The time between two fences otherwise: three frames at 30 fps.
+const FENCE_EVERY: Duration = Duration::from_millis(100);
+/// No answer for so long: the broker is given up.
 const GIVEN_UP: Duration = Duration::from_secs(5);
 /// For how long the shortest trip is taken for that of the line.
 const TRIP_WINDOW: Duration = Duration::from_secs(10);
 /// Most messages on their way, whatever their age.
 const MAX_MESSAGES: usize = 256;
+/// As many at first, on a line of which nothing is known: a quarter of a second at 30 fps.
+const FIRST_MESSAGES: usize = 8;
 
-/// The messages on their way, each with `T`.
+/// The messages on their way, and the fences among them, each with `T`.
 #[derive(Debug)]
 pub(super) struct Flight<T> {
-    messages: VecDeque<Message<T>>,
+    /// When each was sent, the oldest first.
+    messages: VecDeque<Monotonic>,
+    fences: VecDeque<Fence<T>>,
+    /// When the last fence was sent.
+    fenced_at: Option<Monotonic>,
+    /// How many messages may be on their way.
+    limit: usize,
     line: Duration,
     line_until: Monotonic,
 }
 
 #[derive(Debug)]
-struct Message<T> {
+struct Fence<T> {
+    /// How many messages are between this and the fence before.
+    behind: usize,
+    /// How many were on their way before this.
+    ahead: usize,
     sent_at: Monotonic,
     content: T,
 }
@@ -37,6 +61,9 @@ impl<T> Flight<T> {
     pub(super) const fn new() -> Self {
         Self {
             messages: VecDeque::new(),
+            fences: VecDeque::new(),
+            fenced_at: None,
+            limit: FIRST_MESSAGES,
             line: Duration::MAX,
             line_until: Monotonic::from_nanos(0),
         }
@@ -44,54 +71,103 @@ impl<T> Flight<T> {
 
     /// Whether one more may be sent.
     pub(super) fn has_room(&self, now: Monotonic) -> bool {
-        let Some(oldest) = self.messages.front() else {
-            return true;
-        };
+        self.messages.len() < self.limit && self.delay(now) <= MAX_DELAY
+    }
+
+    /// For how much longer the oldest fence has been on its way than the line takes for itself.
+    fn delay(&self, now: Monotonic) -> Duration {
         let line = if self.line == Duration::MAX {
             Duration::ZERO
         } else {
             self.line
         };
-        self.messages.len() < MAX_MESSAGES && now.since(oldest.sent_at) <= line + MAX_DELAY
+        let age = |fence: &Fence<T>| now.since(fence.sent_at);
+        let oldest = self.fences.front().map_or(Duration::ZERO, age);
+        oldest.saturating_sub(line)
     }
 
-    /// When to give up if nothing is confirmed until then.
-    pub(super) fn given_up_at(&self) -> Option<Monotonic> {
-        Some(self.messages.front()?.sent_at + GIVEN_UP)
+    /// One more is on its way. Whether a fence is to follow it.
+    #[must_use]
+    pub(super) fn add(&mut self, now: Monotonic) -> bool {
+        self.messages.push_back(now);
+        let is_due = |at: Monotonic| now.since(at) >= FENCE_EVERY;
+        let is_last = self.messages.len() >= self.limit;
+        is_last || self.delay(now) > LATE || self.fenced_at.is_none_or(is_due)
     }
 
-    /// One more is on its way.
-    pub(super) fn add(&mut self, content: T, now: Monotonic) {
-        let sent_at = now;
-        self.messages.push_back(Message { sent_at, content });
+    /// When to send a fence although no message comes that it could follow; `None` while there is
+    /// nothing to ask for.
+    pub(super) fn fence_at(&self) -> Option<Monotonic> {
+        let is_wanted = self.behind_last() > 0;
+        // Late enough for the next message to come before it.
+        self.fenced_at
+            .filter(|_| is_wanted)
+            .map(|at| at + 2 * FENCE_EVERY)
     }
 
-    /// What belongs to the oldest message.
-    pub(super) fn oldest(&mut self) -> Option<&mut T> {
-        Some(&mut self.messages.front_mut()?.content)
+    /// A fence is on its way.
+    pub(super) fn fence(&mut self, content: T, now: Monotonic) {
+        let behind = self.behind_last();
+        self.fenced_at = Some(now);
+        self.fences.push_back(Fence {
+            behind,
+            ahead: self.messages.len(),
+            sent_at: now,
+            content,
+        });
     }
 
-    /// What belongs to the newest message.
-    pub(super) fn newest(&mut self) -> Option<&mut T> {
-        Some(&mut self.messages.back_mut()?.content)
+    /// What belongs to the fences, the oldest first.
+    pub(super) fn fences(&mut self) -> impl Iterator<Item = &mut T> {
+        self.fences.iter_mut().map(|fence| &mut fence.content)
     }
 
-    /// The oldest message has arrived.
-    pub(super) fn arrived(&mut self, now: Monotonic) {
-        let Some(message) = self.messages.pop_front() else {
-            return;
-        };
-        let trip = now.since(message.sent_at);
+    /// The oldest fence was answered. How many messages have arrived since the one before it, and what
+    /// belongs to it.
+    pub(super) fn passed(&mut self, now: Monotonic) -> Option<(usize, T)> {
+        let fence = self.fences.pop_front()?;
+        self.messages.drain(..fence.behind);
+        let trip = now.since(fence.sent_at);
         if trip <= self.line || now >= self.line_until {
             self.line = trip;
             self.line_until = now + TRIP_WINDOW;
         }
+        let in_time = self.line + TARGET_DELAY;
+        self.limit = if trip <= in_time {
+            (self.limit + 1).min(MAX_MESSAGES)
+        } else {
+            let share = in_time.as_secs_f64() / trip.as_secs_f64();
+            scale(fence.ahead, share).max(1)
+        };
+        Some((fence.behind, fence.content))
+    }
+
+    /// Messages that no fence has followed.
+    fn behind_last(&self) -> usize {
+        let fenced: usize = self.fences.iter().map(|fence| fence.behind).sum();
+        self.messages.len() - fenced
+    }
+
+    /// When to give up if nothing is answered until then.
+    pub(super) fn given_up_at(&self) -> Option<Monotonic> {
+        Some(*self.messages.front()? + GIVEN_UP)
     }
 
     /// How many are on their way.
     pub(super) fn len(&self) -> usize {
         self.messages.len()
     }
+}
+
+/// A share, below 1, of so many.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "at most MAX_MESSAGES, and not negative"
+)]
+fn scale(count: usize, share: f64) -> usize {
+    (count as f64 * share) as usize
 }
 
 #[cfg(test)]
@@ -101,23 +177,30 @@ mod tests {
     const EVERY: Duration = Duration::from_millis(33);
 
     /// Frames sent in ten seconds over a line that takes `trip` for itself and hands on one message
-    /// each `pace`; and how long the last one was on its way.
+    /// each `pace`; and how long one was on its way at most in the second half.
     fn send(trip: Duration, pace: Duration) -> (u32, Duration) {
         let mut flight = Flight::new();
-        let mut arrivals = VecDeque::new();
+        let (mut arrivals, mut fences) = (VecDeque::new(), VecDeque::new());
         let start = Monotonic::from_nanos(0);
         let (mut sent, mut free_at, mut age) = (0, start, Duration::ZERO);
         for tick in 0..300 {
             let now = start + EVERY * tick;
+            while fences.front().is_some_and(|at| *at <= now) {
+                flight.passed(fences.pop_front().unwrap());
+            }
             while arrivals.front().is_some_and(|&(at, _)| at <= now) {
-                let (at, begun) = arrivals.pop_front().unwrap();
-                flight.arrived(at);
-                age = at.since(begun);
+                let (at, begun): (Monotonic, Monotonic) = arrivals.pop_front().unwrap();
+                if tick > 150 {
+                    age = age.max(at.since(begun));
+                }
             }
             if flight.has_room(now) {
                 free_at = free_at.max(now) + pace;
                 arrivals.push_back((free_at + trip, now));
-                flight.add((), now);
+                if flight.add(now) {
+                    flight.fence((), now);
+                    fences.push_back(free_at + trip);
+                }
                 sent += 1;
             }
         }
@@ -134,10 +217,51 @@ mod tests {
 
     #[test]
     fn a_thin_line_makes_frames_fewer_not_older() {
-        // A third of what is sent fits; 10 s without a bound would be nearly 7 s of delay.
-        let (sent, age) = send(Duration::from_millis(50), 3 * EVERY);
-        assert!((90..=120).contains(&sent), "{sent}");
-        assert!(age < Duration::from_millis(550), "{age:?}");
+        // A third of what is sent fits, or a ninth; 10 s without a bound would be 7 s of delay.
+        for (pace, fits) in [(3, 90..=120), (9, 28..=36)] {
+            let (sent, age) = send(Duration::from_millis(50), pace * EVERY);
+            assert!(fits.contains(&sent), "{sent}");
+            // The target, the line, and what goes out before a late answer is there.
+            let bound = Duration::from_millis(150 + 50) + pace * EVERY * 2 + EVERY * 5;
+            assert!(age < bound, "{age:?}");
+        }
+    }
+
+    /// Whether a fence followed.
+    fn send_one(flight: &mut Flight<()>, at: Monotonic) -> bool {
+        let is_fenced = flight.add(at);
+        if is_fenced {
+            flight.fence((), at);
+        }
+        is_fenced
+    }
+
+    #[test]
+    fn one_message_in_three_is_asked_for_and_the_last_ones_too() {
+        let mut flight = Flight::new();
+        let at = |millis| Monotonic::from_nanos(0) + Duration::from_millis(millis);
+        assert_eq!((flight.fence_at(), flight.passed(at(0))), (None, None));
+        assert!(send_one(&mut flight, at(0)));
+        assert_eq!(flight.fence_at(), None);
+        assert_eq!(flight.passed(at(1)), Some((1, ())));
+        let millis = [33, 66, 99, 132, 165].into_iter();
+        let fenced = millis.filter(|millis| send_one(&mut flight, at(*millis)));
+        assert_eq!(fenced.collect::<Vec<_>>(), [132]);
+        assert_eq!(flight.fence_at(), Some(at(132) + 2 * FENCE_EVERY));
+        flight.fence((), at(333));
+        assert_eq!((flight.fence_at(), flight.len()), (None, 5));
+        assert_eq!((flight.passed(at(340)), flight.len()), (Some((4, ())), 1));
+        assert_eq!((flight.passed(at(341)), flight.len()), (Some((1, ())), 0));
+    }
+
+    #[test]
+    fn what_comes_after_a_late_answer_is_asked_for_at_once() {
+        let mut flight = Flight::new();
+        let at = |millis| Monotonic::from_nanos(0) + Duration::from_millis(millis);
+        assert!(send_one(&mut flight, at(0)));
+        assert!(!send_one(&mut flight, at(33)));
+        assert!(send_one(&mut flight, at(66)) && send_one(&mut flight, at(99)));
+        assert!(flight.has_room(at(250)) && !flight.has_room(at(251)));
     }
 
     #[test]
@@ -145,12 +269,11 @@ mod tests {
         let mut flight = Flight::new();
         assert_eq!(flight.given_up_at(), None);
         let start = Monotonic::from_nanos(0);
-        flight.add((), start);
-        flight.add((), start + Duration::from_secs(1));
+        let later = start + Duration::from_secs(1);
+        assert!(send_one(&mut flight, start) && send_one(&mut flight, later));
         assert_eq!(flight.given_up_at(), Some(start + GIVEN_UP));
-        flight.arrived(start + Duration::from_secs(2));
-        let later = start + Duration::from_secs(1) + GIVEN_UP;
-        assert_eq!(flight.given_up_at(), Some(later));
+        assert!(flight.passed(start + Duration::from_secs(2)).is_some());
+        assert_eq!(flight.given_up_at(), Some(later + GIVEN_UP));
     }
 
     #[test]
@@ -159,8 +282,8 @@ mod tests {
         let start = Monotonic::from_nanos(0);
         let mut trip = |at: u64, millis| {
             let at = start + Duration::from_secs(at);
-            flight.add((), at);
-            flight.arrived(at + Duration::from_millis(millis));
+            assert!(send_one(&mut flight, at));
+            assert!(flight.passed(at + Duration::from_millis(millis)).is_some());
             flight.line.as_millis()
         };
         assert_eq!(trip(0, 10), 10);

@@ -1,21 +1,22 @@
 //! From the place of one to the broker: connect, publish, lose the connection, connect again.
 //!
-//! One task for each exchange. What may stop it (an answer, a confirmation, a socket that takes
-//! nothing) is waited for beside the word to end and the broker's own words, never alone.
+//! One task for each exchange. What may stop it (an answer, a socket that takes nothing) is waited for
+//! beside the word to end and the broker's own words, never alone. Most messages are not waited for at
+//! all: a fence now and then (`flight.rs`) tells what became of them.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::wire::payload;
-use common::{Clock, Format, Monotonic, Payload, Shutdown, SystemClock};
+use common::{Clock, Monotonic, Payload, Shutdown, SystemClock};
 use futures_core::Stream;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{BasicPublishOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Event, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Connection, Event};
 use receiver::broker::{self, Address, Error, Refusal};
 use receiver::ingress::backoff::Backoff;
 use tracing::{debug, info, warn};
@@ -55,7 +56,7 @@ pub(super) async fn run(exchange: Arc<Exchange>, shutdown: Shutdown) {
 
 /// A time in which nothing gets through: what people know of it, and how long to wait in it.
 ///
-/// It ends when the broker has confirmed a message, not when it is there: it may refuse each.
+/// It ends when the broker has taken a message, not when it is there: it may refuse each.
 #[derive(Debug)]
 struct Outage {
     /// `None` while messages get through.
@@ -116,8 +117,7 @@ impl Outage {
 }
 
 type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
-/// Ready when the message was given to the network.
-type Sending = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
 
 /// A connection that is ours to publish on.
 struct Link {
@@ -126,19 +126,25 @@ struct Link {
     channel: Channel,
     broker: Address,
     is_blocked: bool,
-    sending: Option<Sending>,
-    /// When each message on its way was handed over, and its confirmation once it was sent.
-    flight: Flight<(Monotonic, Option<PublisherConfirm>)>,
+    flight: Flight<Fence>,
+}
+
+/// A question that follows what was sent.
+struct Fence {
+    /// When the message before it was handed over, unless it is alone.
+    handed_over_at: Option<Monotonic>,
+    answer: Answer,
 }
 
 /// What happened next.
 enum News {
     Shutdown,
     Said(Option<Event>),
-    Sent(lapin::Result<PublisherConfirm>),
-    /// Whether the broker has taken the oldest message.
-    Confirmed(lapin::Result<bool>),
+    /// The broker has taken all before so many fences.
+    Passed(lapin::Result<usize>),
     Payload,
+    /// The last messages are still to be asked for.
+    Pause,
     GivenUp,
 }
 
@@ -157,8 +163,6 @@ impl Link {
         };
         let locked = channel.queue_declare(lock.into(), options, FieldTable::default());
         locked.await.map_err(refused)?;
-        let confirmed = channel.confirm_select(ConfirmSelectOptions::default());
-        confirmed.await.map_err(refused)?;
         exchange.set_health(Health::Publishing {
             broker: broker.to_string(),
         });
@@ -168,7 +172,6 @@ impl Link {
             channel,
             broker,
             is_blocked: false,
-            sending: None,
             flight: Flight::new(),
         })
     }
@@ -182,7 +185,7 @@ impl Link {
     ) -> Result<(), Error> {
         loop {
             let news = self.wait(exchange, shutdown).await;
-            if matches!(news, News::Confirmed(Ok(true))) {
+            if matches!(news, News::Passed(Ok(_))) {
                 outage.end(exchange);
             }
             match self.take_in(news, exchange) {
@@ -202,24 +205,21 @@ impl Link {
 
     async fn wait(&mut self, exchange: &Exchange, shutdown: &Shutdown) -> News {
         let now = SystemClock.monotonic();
-        let may_send = self.sending.is_none() && !self.is_blocked && self.flight.has_room(now);
-        let given_up_at = self.flight.given_up_at().filter(|_| !self.is_blocked);
-        let left = given_up_at.map_or(Duration::ZERO, |at| at.since(now));
-        let (events, sending, flight) = (&mut self.events, &mut self.sending, &mut self.flight);
+        let may_send = !self.is_blocked && self.flight.has_room(now);
+        let until = |at: Option<Monotonic>| at.filter(|_| !self.is_blocked).map(|at| at.since(now));
+        let given_up = until(self.flight.given_up_at());
+        let pause = until(self.flight.fence_at());
+        let (events, flight) = (&mut self.events, &mut self.flight);
         tokio::select! {
             biased;
             () = shutdown.triggered() => News::Shutdown,
             event = poll_fn(|context| events.as_mut().poll_next(context)) => News::Said(event),
-            sent = poll_fn(|context| match sending {
-                Some(sending) => sending.as_mut().poll(context),
-                None => Poll::Pending,
-            }) => News::Sent(sent),
-            confirmed = poll_fn(|context| match flight.oldest() {
-                Some((_, Some(confirm))) => Pin::new(confirm).poll(context),
-                _ => Poll::Pending,
-            }) => News::Confirmed(confirmed.map(|said| !matches!(said, Confirmation::Nack(_)))),
+            passed = poll_fn(|context| poll_fences(flight, context)) => News::Passed(passed),
             () = exchange.handoff.ready(), if may_send => News::Payload,
-            () = tokio::time::sleep(left), if given_up_at.is_some() => News::GivenUp,
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => News::Pause,
+            () = tokio::time::sleep(given_up.unwrap_or_default()), if given_up.is_some() => {
+                News::GivenUp
+            }
         }
     }
 
@@ -236,18 +236,12 @@ impl Link {
                 let words = "its end was not said".to_owned();
                 return Err(Error::of(&self.broker, Refusal::Lost(words)));
             }
-            News::Sent(sent) => {
-                self.sending = None;
-                let confirm = sent.map_err(refused)?;
-                if let Some((_, slot)) = self.flight.newest() {
-                    *slot = Some(confirm);
-                }
-            }
-            News::Confirmed(confirmed) => {
-                let is_taken = confirmed.map_err(refused)?;
-                self.arrived(is_taken, exchange);
+            News::Passed(answer) => {
+                let count = answer.map_err(refused)?;
+                (0..count).for_each(|_| self.passed(exchange));
             }
             News::Payload => self.send(exchange),
+            News::Pause => self.ask(),
             News::GivenUp => return Err(Error::of(&self.broker, Refusal::Silent)),
         }
         Ok(false)
@@ -261,32 +255,55 @@ impl Link {
         let Some(payload) = taken.flatten() else {
             return;
         };
-        self.flight.add((payload.published_at, None), now);
+        let handed_over_at = payload.published_at;
         let (channel, name) = (self.channel.clone(), exchange.name.clone());
-        self.sending = Some(Box::pin(async move {
-            let body = body(&payload);
-            let head = head(&payload);
-            // The frames are let go of before the network is waited for.
-            drop(payload);
+        let (body, head) = (body(&payload), head(&payload));
+        // The frames are let go of before the network is waited for.
+        drop(payload);
+        let send = async move {
             let options = BasicPublishOptions::default();
             let sent = channel.basic_publish(name.into(), "".into(), options, &body, head);
-            sent.await
-        }));
+            sent.await.map(|_| channel)
+        };
+        if self.flight.add(now) {
+            let answer = async move {
+                // A question goes past what is not yet on the line, so it is asked only then.
+                let channel = send.await?;
+                ask(&channel).await
+            };
+            let fence = Fence {
+                handed_over_at: Some(handed_over_at),
+                answer: Box::pin(answer),
+            };
+            self.flight.fence(fence, now);
+        } else {
+            // It is on its way when this returns. If it is refused, the broker or lapin says why.
+            let _ = pin!(send).poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 
-    fn arrived(&mut self, is_taken: bool, exchange: &Exchange) {
+    /// Sends a fence that follows no message.
+    fn ask(&mut self) {
+        let channel = self.channel.clone();
+        let fence = Fence {
+            handed_over_at: None,
+            answer: Box::pin(async move { ask(&channel).await }),
+        };
+        self.flight.fence(fence, SystemClock.monotonic());
+    }
+
+    fn passed(&mut self, exchange: &Exchange) {
         let now = SystemClock.monotonic();
         let counters = &exchange.counters;
-        if let Some(&mut (handed_over_at, _)) = self.flight.oldest() {
-            counters.latency.record(now.since(handed_over_at));
-        }
-        self.flight.arrived(now);
-        let counter = if is_taken {
-            &counters.published
-        } else {
-            &counters.dropped
+        let Some((count, fence)) = self.flight.passed(now) else {
+            return;
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(at) = fence.handed_over_at {
+            counters.latency.record(now.since(at));
+        }
+        counters
+            .published
+            .fetch_add(count as u64, Ordering::Relaxed);
     }
 
     fn block(&mut self, exchange: &Exchange, reason: String) {
@@ -305,6 +322,25 @@ impl Link {
     }
 }
 
+/// Ready when a fence is answered, with how many are by that: answers come in turn.
+fn poll_fences(
+    flight: &mut Flight<Fence>,
+    context: &mut Context<'_>,
+) -> Poll<lapin::Result<usize>> {
+    for (fence, count) in flight.fences().zip(1..) {
+        if let Poll::Ready(answer) = fence.answer.as_mut().poll(context) {
+            return Poll::Ready(answer.map(|()| count));
+        }
+    }
+    Poll::Pending
+}
+
+/// Ready when the broker has taken all that was said on this channel: it answers in turn. What is asked
+/// has no meaning by itself, since nothing is consumed here.
+async fn ask(channel: &Channel) -> lapin::Result<()> {
+    channel.basic_qos(0, BasicQosOptions::default()).await
+}
+
 /// The message's body, in one piece as lapin wants it.
 fn body(payload: &Payload) -> Vec<u8> {
     let mut body = Vec::with_capacity(payload::encoded_len(&payload.frames));
@@ -314,7 +350,8 @@ fn body(payload: &Payload) -> Vec<u8> {
     body
 }
 
-/// What is said of the payload's newest frame beside the body.
+/// What is said of the payload's newest frame beside the body. No more than programs choose by: each
+/// field costs every reader about a microsecond.
 fn head(payload: &Payload) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())
@@ -330,15 +367,5 @@ fn head(payload: &Payload) -> BasicProperties {
     headers.insert("seq".into(), number(head.identity.seq));
     headers.insert("captured_at_ns".into(), number(head.captured_at.as_nanos()));
     headers.insert("flags".into(), AMQPValue::ShortShortUInt(head.flags.bits()));
-    headers.insert("hops".into(), AMQPValue::ShortShortUInt(head.hops));
-    headers.insert("width".into(), AMQPValue::LongInt(head.width.into()));
-    headers.insert("height".into(), AMQPValue::LongInt(head.height.into()));
-    let format = match head.format {
-        Format::Jpeg => "image/jpeg",
-        Format::Opaque => "application/octet-stream",
-    };
-    headers.insert("format".into(), AMQPValue::LongString(format.into()));
-    let frames = i32::try_from(payload.frames.len()).expect("at most 64");
-    headers.insert("frames".into(), AMQPValue::LongInt(frames));
     properties.with_headers(headers)
 }

@@ -32,8 +32,7 @@ fn other_programs_read_frames_by_head_and_body() {
     for line in lines {
         let fields: Value = serde_json::from_str(line).unwrap();
         assert_eq!(fields["content_type"], "application/x-framecast-payload");
-        assert_eq!(fields["headers"]["width"], 320);
-        assert_eq!(fields["headers"]["format"], "image/jpeg");
+        assert_eq!(fields["headers"].as_object().unwrap().len(), 4);
         for key in ["epoch", "seq", "captured_at_ns", "flags"] {
             assert_eq!(fields["headers"][key], fields["body"][key], "{line}");
         }
@@ -58,7 +57,7 @@ fn the_reader_on_the_page_about_the_wire_format_reads() {
     let lines: Vec<_> = said.lines().take(5).map(Result::unwrap).collect();
     let numbers = lines.iter().map(|line| {
         let fields: Vec<u64> = line.split(' ').map(|one| one.parse().unwrap()).collect();
-        assert!(fields[1] == 320 && fields[2] > 500, "{line}");
+        assert!(fields[1] > 500, "{line}");
         fields[0]
     });
     let numbers: Vec<_> = numbers.collect();
