@@ -729,6 +729,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_link_makes_late_bit_by_bit_is_put_down_to_it() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        bench.publish();
+        for _ in 0..12 {
+            bench.send(10);
+            for _ in 0..3 {
+                bench.clock.advance(33 * MS);
+                bench.publish();
+            }
+            bench.send(usize::MAX);
+        }
+        let why = bench.viewer.counters().why;
+        assert!(why.link > 0 && why.server == 0, "{why:?}");
+    }
+
+    #[test]
     fn feedback_is_kept() {
         let mut bench = Bench::greeted(Protocol::Tcp);
         let feedback = Feedback {
