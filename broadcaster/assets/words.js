@@ -15,10 +15,24 @@ export const bitrate = (bps) => {
   return `${Math.round(bps / 1e3)} kbit/s`;
 };
 
-export const skipped = ({ link, device, server }) => {
+export const bytes = (count) => {
+  if (count >= 1e6) return `${(count / 1e6).toFixed(1)} MB`;
+  return count >= 1e3 ? `${Math.round(count / 1e3)} kB` : `${count} B`;
+};
+
+export const trip = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
+
+export const span = (seconds) => {
+  const [s, m, h] = [seconds, seconds / 60, seconds / 3600].map(Math.floor);
+  if (m < 1) return `${s} s`;
+  if (h < 1) return `${m} min ${s % 60} s`;
+  return h < 24 ? `${h} h ${m % 60} min` : `${Math.floor(h / 24)} d ${h % 24} h`;
+};
+
+export const skipped = ({ link, device, server }, machine = "this device") => {
   const parts = [
     [link, "the link"],
-    [device, "this device"],
+    [device, machine],
     [server, "the server"],
   ].filter(([count]) => count);
   if (!parts.length) return "none";
