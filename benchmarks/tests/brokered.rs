@@ -92,7 +92,7 @@ fn exchange() -> Run {
         };
         cells.push(cell(round, no_ack, 0.98, &roles));
         let small_frames = Case {
-            frame_max: Some(32 << 10),
+            frame_max: Some(128 << 10),
             ..case(Way::Exchange, 10)
         };
         cells.push(cell(round, small_frames, 1.0, &roles));

@@ -17,6 +17,7 @@ pub mod ring;
 #[cfg(target_os = "linux")]
 pub mod sampler;
 pub mod secrets;
+pub mod shortest;
 pub mod shutdown;
 pub mod subscribe;
 pub mod synchrony;
@@ -27,6 +28,7 @@ mod sync;
 pub use budget::Budget;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use frame::{Flags, Format, Frame, Head, Identity, Image, Monotonic, Payload, Timestamp};
+pub use shortest::Shortest;
 pub use shutdown::Shutdown;
 pub use subscribe::{RecvError, Subscribe};
 pub use wire::DecodeError;

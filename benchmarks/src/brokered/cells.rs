@@ -42,7 +42,7 @@ pub struct Case {
     /// do by themselves (the floor then takes as many as they do at most).
     pub prefetch: Option<u16>,
     /// Largest frame of AMQP in bytes, which is also what each of a reader's buffers has; `None` for
-    /// what the broker suggests, 128 KiB.
+    /// what readers do by themselves, 32 KiB; the floor takes what the broker suggests, 128 KiB.
     #[serde(default)]
     pub frame_max: Option<u32>,
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use common::synchrony::Synchrony;
 use common::{Identity, Monotonic};
-use hdrhistogram::Histogram;
 
 use crate::load::Figures;
 use crate::load::sample::{empty_times, record};
@@ -26,122 +25,132 @@ pub struct Arrival {
     pub at: Monotonic,
 }
 
-/// Shared by all readers.
-#[derive(Debug)]
-pub struct Tally(Mutex<State>);
+/// Arrivals kept of one reader; later ones are not counted.
+const MAX_ARRIVALS: usize = 1 << 16;
 
+/// Shared by all readers. Each writes into a log of its own, so that readers do not wait for one
+/// another: that would cost them more than what is measured.
 #[derive(Debug)]
-struct State {
-    /// Who has had a frame.
-    has_begun: Vec<bool>,
-    /// The highest number, and when it was first seen.
-    newest: Option<(u64, Monotonic)>,
-    window: Option<Window>,
+pub struct Tally {
+    logs: Box<[Mutex<Log>]>,
+    window: Mutex<Option<Window>>,
 }
 
-#[derive(Debug)]
+/// What one reader got.
+#[derive(Debug, Default)]
+struct Log {
+    /// The last frame.
+    last: Option<(u64, Monotonic)>,
+    /// Whether a window has begun.
+    keeps: bool,
+    /// All since then.
+    arrivals: Vec<Arrival>,
+}
+
+/// Two numbers, each with when somebody had it first.
+#[derive(Debug, Clone, Copy)]
 struct Window {
     from: (u64, Monotonic),
     to: Option<(u64, Monotonic)>,
-    each: Vec<u64>,
-    ages: Histogram<u64>,
-    apart: Histogram<u64>,
-    synchrony: Synchrony,
 }
 
 impl Tally {
     /// For so many readers.
     #[must_use]
     pub fn new(readers: usize) -> Self {
-        Self(Mutex::new(State {
-            has_begun: vec![false; readers],
-            newest: None,
-            window: None,
-        }))
+        Self {
+            logs: (0..readers).map(|_| Mutex::default()).collect(),
+            window: Mutex::default(),
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no thread panics while holding this")
+    fn logs(&self) -> impl Iterator<Item = MutexGuard<'_, Log>> {
+        self.logs.iter().map(lock)
     }
 
     /// A reader has got a frame. Nobody gets one twice.
     pub fn note(&self, reader: usize, arrival: Arrival) {
-        let mut state = self.lock();
-        state.has_begun[reader] = true;
-        let Arrival { seq, age, at } = arrival;
-        if state.newest.is_none_or(|(newest, _)| seq > newest) {
-            state.newest = Some((seq, at));
+        let mut log = lock(&self.logs[reader]);
+        if log.last.is_none_or(|(last, _)| arrival.seq > last) {
+            log.last = Some((arrival.seq, arrival.at));
         }
-        let Some(window) = &mut state.window else {
-            return;
-        };
-        if seq <= window.from.0 || window.to.is_some_and(|(to, _)| seq > to) {
-            return;
-        }
-        window.each[reader] += 1;
-        record(&mut window.ages, age);
-        if let Some(apart) = window.synchrony.add(Identity { epoch: 0, seq }, at) {
-            record(&mut window.apart, apart);
+        if log.keeps && log.arrivals.len() < MAX_ARRIVALS {
+            log.arrivals.push(arrival);
         }
     }
 
     /// How many readers have had a frame.
     #[must_use]
     pub fn begun(&self) -> usize {
-        let state = self.lock();
-        state.has_begun.iter().filter(|begun| **begun).count()
+        self.logs().filter(|log| log.last.is_some()).count()
     }
 
     /// Begins a window, in place of an earlier one; false if nobody has had a frame yet.
     #[must_use]
     pub fn begin(&self) -> bool {
-        let mut state = self.lock();
-        let Some(from) = state.newest else {
-            return false;
-        };
-        let readers = state.has_begun.len();
-        state.window = Some(Window {
-            from,
-            to: None,
-            each: vec![0; readers],
-            ages: empty_times(),
-            apart: empty_times(),
-            synchrony: Synchrony::new(u16::try_from(readers).unwrap_or(u16::MAX)),
-        });
-        true
+        // Kept from before the window, so that nothing of it is missed.
+        for mut log in self.logs() {
+            log.keeps = true;
+            log.arrivals.clear();
+        }
+        let from = self.newest();
+        *lock(&self.window) = from.map(|from| Window { from, to: None });
+        from.is_some()
     }
 
     /// Ends the window: no newer frame belongs to it. Those on their way still count.
     pub fn end(&self) {
-        let mut state = self.lock();
-        let newest = state.newest;
-        if let Some(window) = &mut state.window {
+        let newest = self.newest();
+        if let Some(window) = &mut *lock(&self.window) {
             window.to = newest;
         }
+    }
+
+    /// The highest number that anybody has, and when it was had first, of those that had nothing later.
+    fn newest(&self) -> Option<(u64, Monotonic)> {
+        let last: Vec<_> = self.logs().filter_map(|log| log.last).collect();
+        let newest = last.iter().map(|(seq, _)| *seq).max()?;
+        let first = last.iter().filter(|(seq, _)| *seq == newest);
+        first.map(|(_, at)| *at).min().map(|at| (newest, at))
     }
 
     /// Whether everybody has all frames of the window.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let state = self.lock();
-        let Some(window) = &state.window else {
-            return false;
-        };
-        window.each.iter().all(|got| *got == window.published())
+        let window = *lock(&self.window);
+        window.is_some_and(|window| {
+            let mut logs = self.logs();
+            logs.all(|log| window.of(&log).count() as u64 == window.published())
+        })
     }
 
     /// What the readers got in the window, each frame of so many `wire_bytes`; `None` before its end.
     #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
     #[must_use]
     pub fn figures(&self, wire_bytes: f64) -> Option<Figures> {
-        let state = self.lock();
-        let window = state.window.as_ref()?;
+        let window = (*lock(&self.window))?;
         let (_, ended_at) = window.to?;
         let published = window.published();
-        let share = |got: &u64| *got as f64 / published.max(1) as f64;
-        let shares: Vec<f64> = window.each.iter().map(share).collect();
+        let (mut shares, mut ages, mut apart) = (Vec::new(), empty_times(), empty_times());
+        let readers = u16::try_from(self.logs.len()).unwrap_or(u16::MAX);
+        let mut synchrony = Synchrony::new(readers);
+        for log in self.logs() {
+            let mut got = 0_u64;
+            for arrival in window.of(&log) {
+                got += 1;
+                record(&mut ages, arrival.age);
+                let identity = Identity {
+                    epoch: 0,
+                    seq: arrival.seq,
+                };
+                if let Some(time) = synchrony.add(identity, arrival.at) {
+                    record(&mut apart, time);
+                }
+            }
+            shares.push(got as f64 / published.max(1) as f64);
+        }
         let ms = |micros: u64| micros as f64 / 1e3;
-        let age = |share| ms(window.ages.value_at_quantile(share));
+        let age = |share| ms(ages.value_at_quantile(share));
         Some(Figures {
             viewers: shares.len(),
             seconds: ended_at.since(window.from.1).as_secs_f64(),
@@ -151,8 +160,8 @@ impl Tally {
             wire_bytes,
             age_p50_ms: age(0.5),
             age_p99_ms: age(0.99),
-            age_max_ms: ms(window.ages.max()),
-            synchrony_ms: ms(window.apart.value_at_quantile(0.99)),
+            age_max_ms: ms(ages.max()),
+            synchrony_ms: ms(apart.value_at_quantile(0.99)),
             first_frame_ms: None,
             lost: 0,
         })
@@ -163,6 +172,16 @@ impl Window {
     fn published(&self) -> u64 {
         self.to.map_or(0, |(to, _)| to - self.from.0)
     }
+
+    /// What a reader got of it.
+    fn of<'a>(&self, log: &'a Log) -> impl Iterator<Item = &'a Arrival> {
+        let (from, to) = (self.from.0, self.to.map_or(u64::MAX, |(to, _)| to));
+        (log.arrivals.iter()).filter(move |arrival| arrival.seq > from && arrival.seq <= to)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while holding this")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use common::Monotonic;
+use common::{Monotonic, Shortest};
 
 /// How much delay messages may have on a thin line.
 const TARGET_DELAY: Duration = Duration::from_millis(150);
@@ -26,8 +26,8 @@ const LATE: Duration = Duration::from_millis(50);
 const FENCE_EVERY: Duration = Duration::from_millis(100);
 /// No answer for so long: the broker is given up.
 const GIVEN_UP: Duration = Duration::from_secs(5);
-/// For how long the shortest trip is taken for that of the line.
-const TRIP_WINDOW: Duration = Duration::from_secs(10);
+/// For how long the shortest trip is taken for that of the line, at least.
+const MEMORY: Duration = Duration::from_secs(5);
 /// Most messages on their way, whatever their age.
 const MAX_MESSAGES: usize = 256;
 /// As many at first, on a line of which nothing is known: a quarter of a second at 30 fps.
@@ -43,8 +43,8 @@ pub(super) struct Flight<T> {
     fenced_at: Option<Monotonic>,
     /// How many messages may be on their way.
     limit: usize,
-    line: Duration,
-    line_until: Monotonic,
+    /// The shortest trip of late.
+    line: Shortest,
 }
 
 #[derive(Debug)]
@@ -64,8 +64,7 @@ impl<T> Flight<T> {
             fences: VecDeque::new(),
             fenced_at: None,
             limit: FIRST_MESSAGES,
-            line: Duration::MAX,
-            line_until: Monotonic::from_nanos(0),
+            line: Shortest::within(MEMORY),
         }
     }
 
@@ -76,14 +75,9 @@ impl<T> Flight<T> {
 
     /// For how much longer the oldest fence has been on its way than the line takes for itself.
     fn delay(&self, now: Monotonic) -> Duration {
-        let line = if self.line == Duration::MAX {
-            Duration::ZERO
-        } else {
-            self.line
-        };
         let age = |fence: &Fence<T>| now.since(fence.sent_at);
         let oldest = self.fences.front().map_or(Duration::ZERO, age);
-        oldest.saturating_sub(line)
+        oldest.saturating_sub(self.line.get().unwrap_or_default())
     }
 
     /// One more is on its way. Whether a fence is to follow it.
@@ -128,11 +122,7 @@ impl<T> Flight<T> {
         let fence = self.fences.pop_front()?;
         self.messages.drain(..fence.behind);
         let trip = now.since(fence.sent_at);
-        if trip <= self.line || now >= self.line_until {
-            self.line = trip;
-            self.line_until = now + TRIP_WINDOW;
-        }
-        let in_time = self.line + TARGET_DELAY;
+        let in_time = self.line.add(trip, now) + TARGET_DELAY;
         self.limit = if trip <= in_time {
             (self.limit + 1).min(MAX_MESSAGES)
         } else {
@@ -284,7 +274,7 @@ mod tests {
             let at = start + Duration::from_secs(at);
             assert!(send_one(&mut flight, at));
             assert!(flight.passed(at + Duration::from_millis(millis)).is_some());
-            flight.line.as_millis()
+            flight.line.get().unwrap().as_millis()
         };
         assert_eq!(trip(0, 10), 10);
         assert_eq!(trip(1, 400), 10);

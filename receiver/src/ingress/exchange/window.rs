@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use common::Monotonic;
+use common::{Monotonic, Shortest};
 
 /// The most there are.
 pub(super) const PREFETCH: u16 = 16;
@@ -18,7 +18,7 @@ pub(super) const PREFETCH: u16 = 16;
 const LEAST: u16 = 2;
 /// So much older than the youngest is too old, and less than half of it young.
 const MAX_DELAY: Duration = Duration::from_millis(200);
-/// For how long the youngest counts.
+/// For how long the youngest counts at least.
 const MEMORY: Duration = Duration::from_secs(5);
 
 /// How many there may be, and what is acknowledged when.
@@ -28,18 +28,11 @@ pub(super) struct Window {
     size: u16,
     /// Whether the size follows the line.
     adapts: bool,
-    youngest: Youngest,
+    /// The least age of late.
+    youngest: Shortest,
     /// Messages that were sent under an earlier size and say nothing about this one.
     to_pass: u16,
     acknowledged: u64,
-}
-
-/// The least age of late, as that of this span of time and the one before.
-#[derive(Debug)]
-struct Youngest {
-    before: Duration,
-    now: Duration,
-    until: Monotonic,
 }
 
 impl Window {
@@ -50,11 +43,7 @@ impl Window {
             most,
             size: most,
             adapts: fixed.is_none(),
-            youngest: Youngest {
-                before: Duration::MAX,
-                now: Duration::MAX,
-                until: Monotonic::default(),
-            },
+            youngest: Shortest::within(MEMORY),
             to_pass: 0,
             acknowledged: 0,
         }
@@ -97,19 +86,6 @@ impl Window {
         }
         self.acknowledged = up_to;
         Some(up_to)
-    }
-}
-
-impl Youngest {
-    /// The least age of late, this one included.
-    fn add(&mut self, age: Duration, now: Monotonic) -> Duration {
-        if now >= self.until {
-            self.before = self.now;
-            self.now = age;
-            self.until = now + MEMORY;
-        }
-        self.now = self.now.min(age);
-        self.now.min(self.before)
     }
 }
 
