@@ -11,9 +11,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// of a heap. That is the size of pictures: nearly each is put into pages that the kernel has to find
 /// and clear first, and takes them away again when it goes, which stops all threads for a moment.
 /// The limit adapts by itself: freeing one large block raises it to twice that block (`mallopt(3)`,
-/// "dynamic mmap threshold"). Ten readers of an exchange at 90 kB a frame take 0.6 of the CPU time
-/// after this. Each arena, of which there are up to eight a core, may then keep 2 MiB. Other
-/// allocators do not mind.
+/// "dynamic mmap threshold"). With it readers of 90 kB frames from an exchange cost less than the least
+/// that leaves the allocator alone (`benchmarks run exchange`). Each arena, of which there are up to
+/// eight a core, may then keep 2 MiB. Other allocators do not mind.
 pub fn keep_freed() {
     drop(black_box(Vec::<u8>::with_capacity(BLOCK_BYTES)));
 }

@@ -2,7 +2,7 @@
 //!
 //! A loop serves the viewers of all channels. Each ring gets a waker of its own, which notes its
 //! channel and then wakes the loop: so a payload concerns the viewers of its channel only. A loop
-//! without viewers is not woken at all: that alone would cost as much as making a small frame.
+//! without viewers is not woken at all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -128,20 +128,25 @@ pub(crate) fn stopped_viewers_cost_the_others_nothing(way: &Way) {
     assert_eq!(scene.hall.viewers(), stopped.len() + 1);
 }
 
-pub(crate) fn a_viewer_that_was_stopped_goes_on_with_the_newest_frame(way: &Way) {
-    // The ring overtakes nobody here: what is skipped is skipped for its age.
-    let mut scene = Scene::of(way);
+/// A flood that a viewer does not read until it is over; what it then gets, up to the newest. The ring
+/// overtakes nobody here: what is skipped is skipped for its age.
+fn overtake(scene: &mut Scene) -> Vec<u64> {
     let mut peer = scene.join(Appetite::NARROW);
-    (0..FLOOD).for_each(|_| {
+    for _ in 0..FLOOD {
         scene.writer.publish(BIG);
         thread::sleep(Duration::from_micros(500));
-    });
+    }
     thread::sleep(Duration::from_millis(300));
     let newest = scene.writer.publish(BIG);
     let mut seqs = vec![peer.seq()];
     while seqs.last() != Some(&newest) {
         seqs.push(peer.seq());
     }
+    seqs
+}
+
+pub(crate) fn a_viewer_that_was_stopped_goes_on_with_the_newest_frame(way: &Way) {
+    let seqs = overtake(&mut Scene::of(way));
     assert!(seqs.is_sorted(), "{seqs:?}");
     let before = seqs[seqs.len() - 2];
     assert!(before < FLOOD / 2, "caught up slowly: {seqs:?}");
@@ -215,23 +220,14 @@ pub(crate) fn what_viewers_got_is_counted_for_all_of_them_together(way: &Way) {
 
 pub(crate) fn each_payload_is_counted_as_sent_or_skipped(way: &Way) {
     let mut scene = Scene::of(way);
-    let mut peer = scene.join(Appetite::NARROW);
-    for _ in 0..FLOOD {
-        scene.writer.publish(BIG);
-        thread::sleep(Duration::from_micros(500));
-    }
-    thread::sleep(Duration::from_millis(300));
-    let newest = scene.writer.publish(BIG);
-    let mut seqs = vec![peer.seq()];
-    while seqs.last() != Some(&newest) {
-        seqs.push(peer.seq());
-    }
+    let seqs = overtake(&mut scene);
+    let published = seqs[seqs.len() - 1] + 1;
     let begun = Instant::now();
     loop {
         let figures = scene.hall.metrics();
         let sent = figures.sum("framecast_viewer_frames_sent_total", &[]);
         let skipped = figures.sum("framecast_viewer_payloads_skipped_total", &[]);
-        if sent == seqs.len() as f64 && sent + skipped == (newest + 1) as f64 {
+        if sent == seqs.len() as f64 && sent + skipped == published as f64 {
             let server = figures.sum("framecast_viewer_payloads_skipped_total", &["server"]);
             assert_eq!(server, 0.0, "the viewer did not read");
             return;

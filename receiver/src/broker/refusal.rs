@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lapin::ErrorKind;
 
-use super::Address;
+use super::{Address, Tls};
 
 /// Why a broker does not do what it was asked to.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -101,6 +101,13 @@ pub enum Refusal {
     /// The connection broke.
     #[error("the connection is lost ({0})")]
     Lost(String),
+    /// The connection broke before a word was said in private, and we had not shown who we are. A broker
+    /// that wants to know says so, but its end of the connection may overtake its words.
+    #[error(
+        "the connection is lost ({0}) before the broker said a word; if it wants to know who comes: \
+         certfile= and keyfile="
+    )]
+    Unheard(String),
     /// What is not known here.
     #[error("{0}")]
     Other(String),
@@ -111,6 +118,20 @@ impl Error {
     #[must_use]
     pub fn new(address: &Address, error: &lapin::Error) -> Self {
         Self::of(address, refusal(address, error.kind()))
+    }
+
+    /// What lapin's error while connecting to this broker means.
+    pub(super) fn connecting(address: &Address, error: &lapin::Error) -> Self {
+        let is_nobody = |tls: &Tls| tls.identity.is_none();
+        Self::of(
+            address,
+            match refusal(address, error.kind()) {
+                Refusal::Lost(words) if address.tls.as_ref().is_some_and(is_nobody) => {
+                    Refusal::Unheard(words)
+                }
+                refusal => refusal,
+            },
+        )
     }
 
     /// This refusal by this broker.
@@ -316,5 +337,28 @@ mod tests {
         assert!(error(530, "NOT_ALLOWED - vhost lab not found").is_permanent());
         assert!(!error(320, "CONNECTION_FORCED - shutdown").is_permanent());
         assert!(!error(405, "RESOURCE_LOCKED - queue 'a.publisher'").is_permanent());
+    }
+
+    #[test]
+    fn who_is_cut_off_before_a_word_is_asked_who_it_is() {
+        let reset = lapin::Error::from(ErrorKind::IOError(std::sync::Arc::new(io::Error::from(
+            io::ErrorKind::ConnectionReset,
+        ))));
+        let told = |address: &Address| {
+            let told = Error::connecting(address, &reset);
+            assert!(!told.is_permanent());
+            told.to_string()
+        };
+        let list: super::super::Addresses = "amqps://h".parse().unwrap();
+        let nobody = list.from(0).next().unwrap();
+        assert!(told(nobody).contains("certfile= and keyfile="));
+        let lost = "the connection is lost (connection reset)";
+        let mut somebody = nobody.clone();
+        let tls = somebody.tls.as_mut().unwrap();
+        tls.identity = Some(("a.pem".into(), "b.pem".into()));
+        assert_eq!(told(&somebody), lost);
+        let mut open = nobody.clone();
+        open.tls = None;
+        assert_eq!(told(&open), lost);
     }
 }

@@ -273,7 +273,7 @@ const EXCHANGE_COUNTERS: [Counter<Exchange>; 5] = [
     ),
     (
         "framecast_exchange_payloads_published",
-        "Payloads that the broker has confirmed",
+        "Payloads that the broker has taken, as far as it has said so",
         |exchange| &exchange.counters.published,
     ),
     (
