@@ -219,23 +219,41 @@ fn a_thin_link_is_told_with_what_it_carries_and_what_it_would_have_to() {
                 native.next();
             }
         });
-        let viewer = viewer_that(&stage, |viewer| {
-            viewer["verdict"]["kind"] == "link" && viewer["connected_s"].as_f64() > Some(6.0)
-        });
-        let text = verdict(&viewer);
-        let numbers = text.strip_prefix("link carries ").unwrap();
-        let (carries, needs) = numbers.split_once(" Mbit/s, needs ").unwrap();
-        let (carries, needs): (f64, f64) = (carries.parse().unwrap(), needs.parse().unwrap());
-        // 400 kB a second, and 90 kB 30 times a second.
-        assert!((2.0..=4.5).contains(&carries), "{text}");
-        assert!((20.5..=22.7).contains(&needs), "{text}");
-        assert!(
-            viewer["lately"]["payloads"]["skipped_for"]["link"]
-                .as_u64()
-                .unwrap()
-                > 20
-        );
+        assert_link_is_told(&stage);
     }
+}
+
+#[test]
+fn a_thin_link_to_a_browser_is_told_from_a_slow_machine() {
+    for stage in Stage::with_each_driver("--source pattern?bytes=90000") {
+        let line = link::open(stage.http, Line::Thin(400_000));
+        let mut socket = Socket::connect(line, "/live/main.ws", "");
+        std::thread::spawn(move || {
+            loop {
+                let (ch, seqs) = socket.unacknowledged();
+                // It shows what it gets without delay.
+                let (seq, took_ms) = (seqs[0], Some(2.0));
+                socket.say(&Request::Ack { ch, seq, took_ms });
+            }
+        });
+        assert_link_is_told(&stage);
+    }
+}
+
+/// The one viewer gets 400 kB a second, and 90 kB 30 times a second are what it should.
+fn assert_link_is_told(stage: &Stage) {
+    let viewer = viewer_that(stage, |viewer| {
+        viewer["verdict"]["kind"] == "link" && viewer["connected_s"].as_f64() > Some(6.0)
+    });
+    let text = verdict(&viewer);
+    let numbers = text.strip_prefix("link carries ").unwrap();
+    let (carries, needs) = numbers.split_once(" Mbit/s, needs ").unwrap();
+    let (carries, needs): (f64, f64) = (carries.parse().unwrap(), needs.parse().unwrap());
+    assert!((2.0..=4.5).contains(&carries), "{text}");
+    assert!((20.5..=22.7).contains(&needs), "{text}");
+    let skipped = &viewer["lately"]["payloads"]["skipped_for"];
+    assert!(skipped["link"].as_u64() > Some(20), "{viewer:#}");
+    assert_eq!(skipped["device"], 0, "{viewer:#}");
 }
 
 #[test]
@@ -271,9 +289,12 @@ fn a_browser_that_is_slow_or_stops_is_told_from_a_thin_link() {
     }
 }
 
+/// Its frames are late as soon as they are not sent at once.
+const STARVED: &str = "--source pattern --size 160x120 --fps 200 --workers 1";
+
 #[test]
 fn a_server_that_is_short_of_cpu_says_so() {
-    let stage = Stage::with("--source pattern --size 160x120 --fps 200 --workers 1");
+    let stage = Stage::with(STARVED);
     let mut native = Native::connect(stage.tcp);
     native.say(&Message::Hello(Hello {
         min_version: 1,
@@ -282,7 +303,29 @@ fn a_server_that_is_short_of_cpu_says_so() {
         channel: String::new(),
     }));
     std::thread::spawn(move || io::copy(&mut native.stream, &mut io::sink()));
-    viewer_that(&stage, |viewer| verdict(viewer) == "keeps up");
+    assert_server_is_blamed(&stage);
+}
+
+#[test]
+fn a_server_that_is_short_of_cpu_does_not_blame_browsers_or_their_links() {
+    let stage = Stage::with(STARVED);
+    let mut socket = Socket::connect(stage.http, "/live.ws", "");
+    socket.say(&Request::Sub {
+        channel: String::new(),
+        max_age_ms: Some(10.0),
+        fps: None,
+    });
+    std::thread::spawn(move || {
+        loop {
+            socket.seqs();
+        }
+    });
+    assert_server_is_blamed(&stage);
+}
+
+/// Starves the only worker, and lets it have its processor back.
+fn assert_server_is_blamed(stage: &Stage) {
+    viewer_that(stage, |viewer| verdict(viewer) == "keeps up");
     // The worker shares one processor with others that come first.
     let all = sched_getaffinity(None).unwrap();
     let mut only = CpuSet::new();
@@ -300,10 +343,10 @@ fn a_server_that_is_short_of_cpu_says_so() {
             }
         });
     }
-    let viewer = viewer_that(&stage, |viewer| viewer["verdict"]["kind"] != "well");
+    let viewer = viewer_that(stage, |viewer| viewer["verdict"]["kind"] != "well");
     is_over.store(true, Ordering::Relaxed);
     assert_eq!(verdict(&viewer), "the server is short of CPU", "{viewer:#}");
-    viewer_that(&stage, |viewer| verdict(viewer) == "keeps up");
+    viewer_that(stage, |viewer| verdict(viewer) == "keeps up");
 }
 
 /// The thread of this name in this process.
