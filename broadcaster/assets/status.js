@@ -7,7 +7,9 @@ const EVERY_MS = 1000;
 const PATIENCE_MS = 5000;
 // Of more viewers those that fare worst are shown.
 const MOST_VIEWERS = 50;
-const GOOD = ["well", "fewer", "new", "idle", "leaving", "live", "starting", "publishing"];
+const GOOD = ["well", "fewer", "new", "leaving", "live", "starting", "publishing"];
+// Neither good nor bad: nobody watches, or nothing is watched.
+const CALM = "idle";
 
 const find = (id) => document.getElementById(id);
 const connection = find("connection");
@@ -74,6 +76,11 @@ function show(status) {
   if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 
+function level(word) {
+  if (word === CALM) return "calm";
+  return GOOD.includes(word) ? "good" : "bad";
+}
+
 function showSource(channel) {
   const { source, exchange, drops } = channel;
   let card = sources.get(channel.name);
@@ -87,14 +94,15 @@ function showSource(channel) {
   }
   const [state, trouble] = [card.querySelector(".state"), card.querySelector(".trouble")];
   put(state, source.state);
-  state.dataset.level = GOOD.includes(source.state) ? "good" : "bad";
+  state.dataset.level = level(source.state);
+  const isClosed = source.state === CALM;
   // Before anything was opened: what it will be.
   put(card.querySelector(".what"), source.description || source.name);
   put(trouble, source.trouble ?? "");
   trouble.hidden = !source.trouble;
   const told = [
-    ["Rate", words.rate(channel.fps, channel.wanted_fps)],
-    ["Bitrate", words.bitrate(channel.bitrate_bps)],
+    ["Rate", isClosed ? "–" : words.rate(channel.fps, channel.wanted_fps)],
+    ["Bitrate", isClosed ? "–" : words.bitrate(channel.bitrate_bps)],
     ["Size", channel.size ? channel.size.join(" × ") : "–"],
     ["Frames", String(channel.frames)],
     ["Dropped", String(drops.damaged + drops.overtaken)],
@@ -171,7 +179,7 @@ function showViewer(row, viewer) {
   row.dataset.id = viewer.id;
   const [first, ...rest] = row.children;
   put(first.firstElementChild, verdict.text);
-  first.firstElementChild.dataset.level = GOOD.includes(verdict.kind) ? "good" : "bad";
+  first.firstElementChild.dataset.level = level(verdict.kind);
   const skipped = lately.payloads.skipped_for;
   const told = [
     `${viewer.address} ${viewer.protocol}`,

@@ -2,13 +2,17 @@
 
 export const age = (ms) => {
   if (ms === null) return "–";
+  if (ms >= 0 && ms < 0.5) return "<1 ms";
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 };
 
 const number = (fps) => (fps < 10 ? fps.toFixed(1) : String(Math.round(fps)));
 
+// What is asked for is round, as a rule.
+const whole = (fps) => String(Math.round(10 * fps) / 10);
+
 // How many of how many, if that is known.
-export const rate = (fps, all) => `${number(fps)}${all === undefined ? "" : ` of ${number(all)}`} fps`;
+export const rate = (fps, all) => `${number(fps)}${all === undefined ? "" : ` of ${whole(all)}`} fps`;
 
 export const bitrate = (bps) => {
   if (bps >= 1e6) return `${(bps / 1e6).toFixed(1)} Mbit/s`;
@@ -16,11 +20,11 @@ export const bitrate = (bps) => {
 };
 
 export const bytes = (count) => {
-  if (count >= 1e6) return `${(count / 1e6).toFixed(1)} MB`;
+  if (count >= 1e6) return `${(count / 1e6).toFixed(count < 1e8 ? 1 : 0)} MB`;
   return count >= 1e3 ? `${Math.round(count / 1e3)} kB` : `${count} B`;
 };
 
-export const trip = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
+export const trip = (ms) => (ms < 0.05 ? "<0.1 ms" : ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
 
 export const span = (seconds) => {
   const [s, m, h] = [seconds, seconds / 60, seconds / 3600].map(Math.floor);
@@ -43,7 +47,7 @@ export const skipped = ({ link, device, server }, machine = "this device") => {
 export const badge = (stream, figures) => {
   if (!stream.isConnected) return "No connection";
   if (stream.refusal) return stream.refusal;
-  if (stream.frame?.isPlaceholder) return "Source is gone";
+  if (stream.frame?.isPlaceholder) return "Waiting for the source";
   if (!stream.frame) return "No picture yet";
   return figures.isStalled ? "No new frames" : "";
 };
