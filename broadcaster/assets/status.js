@@ -76,6 +76,9 @@ function show(status) {
   if (isAtEnd) log.scrollTop = log.scrollHeight;
 }
 
+// The server measures to the microsecond.
+const age = (ms) => (ms < 1 ? "<1 ms" : words.age(ms));
+
 function level(word) {
   if (word === CALM) return "calm";
   return GOOD.includes(word) ? "good" : "bad";
@@ -118,7 +121,7 @@ function showSource(channel) {
 
 function exchangeTold(exchange) {
   const { p50, p99 } = exchange.publish_ms;
-  const took = p50 === null ? "" : `, taken in ${words.age(p50)}, 99 % in ${words.age(p99)}`;
+  const took = p50 === null ? "" : `, taken in ${age(p50)}, 99 % in ${age(p99)}`;
   const where = exchange.broker ? ` to ${exchange.broker}` : "";
   const why = exchange.reason ? ` (${exchange.reason})` : "";
   const counts = `${exchange.published} confirmed, ${exchange.dropped} dropped, ${exchange.reconnects} reconnects`;
@@ -186,7 +189,7 @@ function showViewer(row, viewer) {
     viewer.channels.map(({ name }) => name).join(", ") || "–",
     words.rate(lately.rate, lately.needs_rate),
     words.bitrate(lately.bitrate_bps),
-    lately.age_ms ? `${words.age(lately.age_ms.p50)} / ${words.age(lately.age_ms.p99)}` : "–",
+    lately.age_ms ? `${age(lately.age_ms.p50)} / ${age(lately.age_ms.p99)}` : "–",
     words.skipped(skipped, "its machine"),
     line ? words.bytes(line.unsent_bytes) : "–",
     line ? words.trip(line.round_trip_ms) : "–",

@@ -2,7 +2,6 @@
 
 export const age = (ms) => {
   if (ms === null) return "–";
-  if (ms >= 0 && ms < 0.5) return "<1 ms";
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 };
 

@@ -527,15 +527,31 @@ fn mistakes_are_told_as_json_with_what_would_be_right() {
 
 #[test]
 fn answers_are_as_the_document_says() {
-    if !are_installed(&["schemathesis"]) {
-        return;
-    }
     // Nobody answers there, which is a state too.
     let exchange = "--model ring,rabbitmq --amqp amqp://127.0.0.1:1";
     let stage = Stage::with(&format!("--source pattern --size 320x240 {exchange}"));
     let mut natives: Vec<_> = (0..3).map(|_| stage.native()).collect();
     natives.iter_mut().for_each(|native| drop(native.seqs()));
     let _socket = Socket::connect(stage.http, "/live/main.ws", "");
+    assert_lawful(&stage);
+}
+
+#[test]
+fn answers_are_as_the_document_says_while_nothing_is_open() {
+    let sources = "--source pattern --source pattern?bytes=60000 --on-demand";
+    let stage = Stage::with(&format!("{sources} --history 5s"));
+    let begun = Instant::now();
+    while get(&stage, "/api/v1/channels/main")["source"]["state"] != "idle" {
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    assert_lawful(&stage);
+}
+
+/// Asks what the API's document says can be asked, and a lot that it does not say.
+fn assert_lawful(stage: &Stage) {
+    if !are_installed(&["schemathesis"]) {
+        return;
+    }
     // What it writes down goes with the folder.
     let folder = tempfile::tempdir().unwrap();
     // First only what leaves the viewers where they are.
