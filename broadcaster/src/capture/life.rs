@@ -867,6 +867,8 @@ mod tests {
     fn a_source_that_is_slow_to_open_on_demand_is_not_gone_at_once() {
         let mut stage = on_demand(vec![Ok(vec![])]);
         let channel = stage.life.channel.clone();
+        // That there were no pictures meanwhile says nothing about the source.
+        stage.clock.advance(60_000 * MS);
         let _viewer = channel.demand.attend();
         stage.life.heed_demand();
         let (_opener, result) = mpsc::sync_channel(1);
@@ -890,6 +892,7 @@ mod tests {
         stage.steps(100);
         assert_eq!(channel.counters.source_state(), SourceState::Idle);
         assert_eq!(opened(), "scripted");
+        assert_eq!(stage.published.placeholders(), 0, "as it was before");
         let _viewer = channel.demand.attend();
         while opened() != "the other" {
             stage.steps(1);
