@@ -111,7 +111,9 @@ pub enum Error {
     )]
     NoWindow,
     /// A warm-up that leaves nothing.
-    #[error("--warm-up {warm_up}: --duration {duration} leaves no time after it; right would be a longer one")]
+    #[error(
+        "--warm-up {warm_up}: --duration {duration} leaves no time after it; right would be a longer one"
+    )]
     WarmUp {
         /// What was given.
         warm_up: humantime::FormattedDuration,
