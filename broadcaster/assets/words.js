@@ -8,7 +8,7 @@ export const age = (ms) => {
 const number = (fps) => (fps < 10 ? fps.toFixed(1) : String(Math.round(fps)));
 
 // What is asked for is round, as a rule.
-const whole = (fps) => String(Math.round(10 * fps) / 10);
+const whole = (fps) => String(fps < 10 ? Math.round(10 * fps) / 10 : Math.round(fps));
 
 // How many of how many, if that is known.
 export const rate = (fps, all) => `${number(fps)}${all === undefined ? "" : ` of ${whole(all)}`} fps`;
