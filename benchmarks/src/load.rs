@@ -137,6 +137,16 @@ impl Target {
     }
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { addr, path, .. } = self;
+        match self.protocol {
+            Protocol::Tcp => write!(f, "tcp://{addr}/{path}"),
+            Protocol::Http => write!(f, "http://{addr}{path}"),
+        }
+    }
+}
+
 /// Viewers at work, until dropped.
 #[derive(Debug)]
 pub struct Load {
@@ -376,6 +386,10 @@ mod tests {
         let http = Target::parse("http://127.0.0.1:8080/live/main.mjpeg?x=1").unwrap();
         assert_eq!(http.path, "/live/main.mjpeg?x=1");
         assert_eq!(http.addr.port(), 8080);
+        for target in [tcp, http] {
+            let again = Target::parse(&target.to_string()).unwrap();
+            assert_eq!((again.addr, again.path), (target.addr, target.path));
+        }
         for wrong in ["127.0.0.1:80", "ws://127.0.0.1:80/", "tcp://127.0.0.1"] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }

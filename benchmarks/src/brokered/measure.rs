@@ -8,9 +8,10 @@ use common::SystemClock;
 use common::sampler::{Role, Sample, Sampler};
 
 use super::cells::{Case, Cell, MAKING, RoleCost, Way};
-use super::private::Broker;
-use super::program::Program;
+use crate::broker::Broker;
+
 use crate::load::{Figures, Load, Target};
+use crate::program::Program;
 
 /// How many edges there are.
 const EDGES: usize = 2;
