@@ -13,7 +13,7 @@ use common::Shutdown;
 use common::sampler::{Role, Sampler};
 
 use crate::broker::Broker;
-use crate::result::{BUSY_LOAD, Figures, Measured, RoleCost};
+use crate::result::{BUSY_LOAD, Figures, Measured, RoleCost, VIEWERS};
 use crate::scenario::{Arm, Load, Watchers};
 
 mod chain;
@@ -120,7 +120,7 @@ fn doubts(setting: &Setting<'_>, figures: &Figures, roles: &[RoleCost]) -> Vec<S
             "the machine was full: {busy:.2} of {cores} cores busy"
         ));
     }
-    let watchers = roles.iter().find(|role| role.name == watching::VIEWERS);
+    let watchers = roles.iter().find(|role| role.name == VIEWERS);
     if let Some(load) = watchers.filter(|role| role.cpu > BUSY_LOAD) {
         let percent = 100.0 * load.cpu;
         doubts.push(format!("the load generator used {percent:.0} % of a core"));

@@ -3,7 +3,7 @@
 //! A point is the median of the rounds, a band goes from the least to the most of them. Points of cells
 //! that did not deliver enough to be valid stand apart: they are drawn as crosses.
 
-use crate::result::{Curve, Measured, Results};
+use crate::result::{Curve, Measured, Results, is_load};
 use crate::scenario::Load;
 use crate::spread::{Spread, distinct};
 
@@ -209,7 +209,8 @@ fn sum(curves: &[Curve], of: fn(&Curve) -> &Vec<f64>) -> Vec<(f64, f64)> {
     let Some(first) = curves.first() else {
         return Vec::new();
     };
-    let at = |index: usize| curves.iter().filter_map(|curve| of(curve).get(index)).sum();
+    let costing = || curves.iter().filter(|curve| !is_load(&curve.role));
+    let at = |index: usize| costing().filter_map(|curve| of(curve).get(index)).sum();
     let times = first.at_s.iter().enumerate();
     times.map(|(index, time)| (*time, at(index))).collect()
 }

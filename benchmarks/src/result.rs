@@ -176,6 +176,18 @@ impl RoleCost {
     }
 }
 
+/// The roles of viewers that stand for others: they count what they get and do nothing with it, so what
+/// they take is nobody's cost.
+pub(crate) const VIEWERS: &str = "viewers";
+/// The same for readers of an exchange.
+pub(crate) const READERS: &str = "readers";
+
+/// Whether a role is only there to load the others.
+#[must_use]
+pub fn is_load(role: &str) -> bool {
+    matches!(role, VIEWERS | READERS)
+}
+
 /// Memory of a role: what would be free without it, else what it has.
 #[must_use]
 pub fn memory(sample: &Sample) -> u64 {
@@ -216,16 +228,20 @@ impl Measured {
         self.figures.delivered >= CARRIED_SHARE
     }
 
-    /// Cores busy, all roles together.
+    /// Cores busy, all roles together but for a load that only counts.
     #[must_use]
     pub fn cpu(&self) -> f64 {
-        self.roles.iter().map(|role| role.cpu).sum()
+        self.costing().map(|role| role.cpu).sum()
     }
 
-    /// Memory of all roles together.
+    /// Memory of the same.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.roles.iter().map(|role| role.memory_bytes).sum()
+        self.costing().map(|role| role.memory_bytes).sum()
+    }
+
+    fn costing(&self) -> impl Iterator<Item = &RoleCost> {
+        self.roles.iter().filter(|role| !is_load(&role.name))
     }
 
     /// One of the roles.

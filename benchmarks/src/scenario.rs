@@ -14,7 +14,13 @@ use crate::load::Protocol;
 mod span;
 
 /// Name and text of the scenarios that are part of the program, in the order of a full run.
-const OWN: [(&str, &str); 1] = [("models", include_str!("../scenarios/models.toml"))];
+const OWN: [(&str, &str); 5] = [
+    ("models", include_str!("../scenarios/models.toml")),
+    ("clients", include_str!("../scenarios/clients.toml")),
+    ("workers", include_str!("../scenarios/workers.toml")),
+    ("slow", include_str!("../scenarios/slow.toml")),
+    ("peers", include_str!("../scenarios/peers.toml")),
+];
 
 /// Loads and arms that answer a question together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +47,9 @@ pub struct Scenario {
     /// Whether an arm that no longer delivers is left out of the loads that follow in that round.
     #[serde(default)]
     pub until_failure: bool,
+    /// The arm that the others are divided by, round by round.
+    #[serde(default)]
+    pub reference: Option<String>,
     /// Who takes turns.
     #[serde(rename = "arm")]
     pub arms: Vec<Arm>,
@@ -78,6 +87,10 @@ pub struct Arm {
     /// Threads of the driver; without a number what the broadcaster does by itself.
     #[serde(default)]
     pub workers: Option<usize>,
+    /// Whether it stands for several: one with each number of workers from 1 to twice the processors of
+    /// this machine. Never set once a scenario was read.
+    #[serde(default, skip_serializing)]
+    pub each_number_of_workers: bool,
 }
 
 /// How frames get to viewers.
@@ -290,6 +303,12 @@ impl Scenario {
             error: Box::new(error),
         })?;
         name.clone_into(&mut scenario.name);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let arms = scenario
+            .arms
+            .iter()
+            .flat_map(|arm| arm.spread_out(2 * cores));
+        scenario.arms = arms.collect();
         match scenario.nonsense() {
             Some(what) => Err(Error::Senseless {
                 path: path.to_owned(),
@@ -309,6 +328,11 @@ impl Scenario {
         if let Some((_, name)) = twice {
             return Some(format!(
                 "arm {name:?} is there twice; right would be two names"
+            ));
+        }
+        if let Some(reference) = self.reference.as_ref().filter(|name| !names.contains(name)) {
+            return Some(format!(
+                "reference {reference:?} is no arm; right would be the name of one"
             ));
         }
         let is_empty = self.arms.is_empty() || self.windows.is_empty() || self.rounds == 0;
@@ -360,6 +384,25 @@ impl Scenario {
         let last = self.windows.len().saturating_sub(1);
         let at = (round.max(1) as usize - 1).min(last);
         self.windows.get(at).copied().unwrap_or_default()
+    }
+}
+
+impl Arm {
+    /// The arms it stands for.
+    fn spread_out(&self, most_workers: usize) -> Vec<Self> {
+        if !self.each_number_of_workers {
+            return vec![self.clone()];
+        }
+        let with = |count: usize| Self {
+            name: match count {
+                1 => "1 worker".to_owned(),
+                _ => format!("{count} workers"),
+            },
+            workers: Some(count),
+            each_number_of_workers: false,
+            ..self.clone()
+        };
+        (1..=most_workers).map(with).collect()
     }
 }
 
@@ -509,6 +552,19 @@ load = [{ viewers = [1], bytes = [8_000], fps = [30] }]
     }
 
     #[test]
+    fn an_arm_can_stand_for_each_number_of_workers() {
+        let text = TEXT.replace("driver = \"threads\"", "each_number_of_workers = true");
+        let scenario = parse(&text).unwrap();
+        let names: Vec<_> = scenario.arms.iter().map(|arm| arm.name.as_str()).collect();
+        assert_eq!(names[..2], ["1 worker", "2 workers"]);
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(scenario.arms.len(), 2 * cores + 1);
+        assert_eq!(scenario.arms[2 * cores - 1].workers, Some(2 * cores));
+        let json = serde_json::to_string(&scenario).unwrap();
+        assert_eq!(serde_json::from_str::<Scenario>(&json).unwrap(), scenario);
+    }
+
+    #[test]
     fn a_scenario_is_read_as_it_was_written() {
         let scenario = parse(TEXT).unwrap();
         let json = serde_json::to_string(&scenario).unwrap();
@@ -542,6 +598,8 @@ load = [{ viewers = [1], bytes = [8_000], fps = [30] }]
         assert!(error.contains("twice"), "{error}");
         let error = told("rounds = 3", "rounds = 0");
         assert!(error.contains("nothing to do"), "{error}");
+        let error = told("rounds = 3", "rounds = 3\nreference = \"bare\"");
+        assert!(error.contains("\"bare\" is no arm"), "{error}");
         let error = told("[[arm]]", "[[arm]");
         assert!(error.contains("line 9"), "{error}");
     }

@@ -192,6 +192,7 @@ mod tests {
             model: Model::Ring,
             driver: None,
             workers: None,
+            each_number_of_workers: false,
         };
         let plain = "--source pattern?bytes=8000 --size 64x48 --fps 15 --frames-per-payload 2";
         assert_eq!(origin(&arm, &load), format!("{BROADCASTER} {plain}"));

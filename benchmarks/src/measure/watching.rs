@@ -12,11 +12,9 @@ use super::{Setting, role};
 use crate::contender::Hindrance;
 use crate::load::{self, Load, Target};
 use crate::program::Program;
-use crate::result::Figures;
+use crate::result::{Figures, READERS, VIEWERS};
 use crate::scenario::{Model, Watchers};
 
-/// The role of viewers that are not to be the bottleneck.
-pub(super) const VIEWERS: &str = "viewers";
 const RECEIVERS: &str = "receivers";
 /// The last sample is taken so long before the receivers end.
 const MARGIN: Duration = Duration::from_millis(50);
@@ -113,7 +111,7 @@ impl Watching {
         match self {
             Self::Receivers { program, .. } => role(RECEIVERS, vec![program.pid()]),
             Self::Crowd(_) => role(VIEWERS, vec![std::process::id()]),
-            Self::Readers(program) => role("readers", vec![program.pid()]),
+            Self::Readers(program) => role(READERS, vec![program.pid()]),
         }
     }
 
