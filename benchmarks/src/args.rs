@@ -37,6 +37,9 @@ pub enum Command {
     /// Publish to an exchange with the least a publisher can do
     #[command(hide = true)]
     Floor(Floor),
+    /// Hand frames on within this process, at the word of another program
+    #[command(hide = true)]
+    Ring(Ring),
     /// Read an exchange many times over, at the word of another program
     #[command(hide = true)]
     Readers(Readers),
@@ -150,6 +153,23 @@ pub struct Floor {
     /// Frames a second
     #[arg(long, value_name = "N")]
     pub fps: f64,
+}
+
+/// A ring with its writer and its readers.
+#[derive(Debug, clap::Args)]
+pub struct Ring {
+    /// How many read
+    #[arg(long, value_name = "N")]
+    pub viewers: usize,
+    /// Data bytes of a frame
+    #[arg(long, value_name = "N")]
+    pub bytes: usize,
+    /// Frames a second
+    #[arg(long, value_name = "N")]
+    pub fps: f64,
+    /// Frames handed on together
+    #[arg(long, value_name = "N")]
+    pub frames_per_payload: usize,
 }
 
 /// Readers of an exchange.

@@ -19,6 +19,7 @@ pub mod brokered;
 pub mod contender;
 pub mod egress;
 pub mod export;
+pub mod inprocess;
 pub mod load;
 pub mod machine;
 pub mod measure;

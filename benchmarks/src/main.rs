@@ -9,8 +9,7 @@ use benchmarks::bare::{self, Bare};
 use benchmarks::brokered::{floor, readers};
 use benchmarks::contender::Hindrance;
 use benchmarks::load::{Load, Target};
-use benchmarks::sample;
-use benchmarks::scenario;
+use benchmarks::{inprocess, sample, scenario};
 
 mod running;
 mod signals;
@@ -82,6 +81,7 @@ fn start(command: Command) -> anyhow::Result<()> {
             let place = (args.url.as_str(), args.exchange.as_str());
             Ok(floor::publish(place, config, ready, &shutdown)?)
         }
+        Command::Ring(args) => inprocess::run(&args, std::io::stdin().lock(), &mut out),
         Command::Readers(args) => readers::run(&args, std::io::stdin().lock(), &mut out),
     }
 }

@@ -13,12 +13,14 @@ use common::Shutdown;
 use common::sampler::{Role, Sampler};
 
 use crate::broker::Broker;
+use crate::load::Protocol;
 use crate::result::{BUSY_LOAD, Figures, Measured, RoleCost, VIEWERS};
 use crate::scenario::{Arm, Load, Watchers};
 
 mod chain;
 mod course;
 mod watching;
+mod writer;
 
 use chain::Chain;
 pub use course::{Raw, Unwritten};
@@ -52,6 +54,13 @@ pub struct Setting<'a> {
     pub window: Duration,
 }
 
+impl Setting<'_> {
+    /// What viewers speak.
+    fn protocol(&self) -> Protocol {
+        self.arm.protocol.unwrap_or(self.load.protocol)
+    }
+}
+
 /// Measures one cell. On `shutdown` it ends early, with an error or with figures of no worth.
 ///
 /// # Errors
@@ -68,13 +77,18 @@ pub fn measure(
     // The programs are our children: only named together with us they are not counted as ours.
     let mut sampler = Sampler::new(roles)?;
     watching.warm_up(setting.warm_up, shutdown);
+    let before = chain.writer();
     let is_over = Shutdown::default();
-    let (figures, course) = thread::scope(|scope| {
+    let (figures, course, writer_us) = thread::scope(|scope| {
         let sampling = scope.spawn(|| course::take(&mut sampler, INTERVAL, &is_over, raw));
         let figures = watching.watch(setting.window, shutdown);
         is_over.trigger();
+        let after = chain.writer();
+        let writer_us = before
+            .zip(after)
+            .and_then(|(before, after)| after.micros_since(before));
         let course = sampling.join().expect("sampling does not panic");
-        (figures, course)
+        (figures, course, writer_us)
     });
     let figures = figures.and_then(|seen| seen.figures());
     // Who died is told before what that did to the others.
@@ -84,7 +98,8 @@ pub fn measure(
             .failed(dead)
             .context(format!("{dead} ended in the middle")));
     }
-    let figures = figures.context("watching")?;
+    let mut figures = figures.context("watching")?;
+    figures.writer_us = figures.writer_us.or(writer_us);
     let roles = course.costs();
     let mut doubts = doubts(setting, &figures, &roles);
     if course.missed_share() > MANY_MISSED {

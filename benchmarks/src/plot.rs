@@ -4,12 +4,13 @@
 //! that did not deliver enough to be valid stand apart: they are drawn as crosses.
 
 use crate::result::{Curve, Measured, Results, is_load};
+use crate::scenario::Load;
 use crate::spread::{Spread, distinct};
 
 pub mod draw;
 mod group;
 
-use group::{Group, groups};
+use group::{Group, Varied, groups};
 
 /// Panels that belong together, with one legend.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,30 +75,52 @@ pub struct Line {
 struct Quantity {
     label: &'static str,
     scale: Scale,
-    of: fn(&Measured) -> f64,
+    of: fn(&Measured, &Load) -> f64,
 }
 
+const CPU: Quantity = Quantity {
+    label: "CPU, all programs / % of a core",
+    scale: Scale::Logarithmic,
+    of: |measured, _| 100.0 * measured.cpu(),
+};
+/// What matters of each number of viewers.
 const QUANTITIES: [Quantity; 4] = [
-    Quantity {
-        label: "CPU, all programs / % of a core",
-        scale: Scale::Logarithmic,
-        of: |measured| 100.0 * measured.cpu(),
-    },
+    CPU,
     Quantity {
         label: "memory, all programs / MB",
         scale: Scale::Logarithmic,
-        of: |measured| megabytes(measured.memory_bytes()),
+        of: |measured, _| megabytes(measured.memory_bytes()),
     },
     Quantity {
         label: "age at arrival, p99 / ms",
         scale: Scale::Logarithmic,
-        of: |measured| measured.figures.age_p99_ms,
+        of: |measured, _| measured.figures.age_p99_ms,
     },
     Quantity {
         label: "frames delivered / %",
         scale: Scale::Linear,
-        of: |measured| 100.0 * measured.figures.delivered,
+        of: |measured, _| 100.0 * measured.figures.delivered,
     },
+];
+
+/// What matters of each size of a frame.
+const OF_SIZES: [Quantity; 4] = [
+    Quantity {
+        label: "the writer is held up / µs a frame",
+        scale: Scale::Logarithmic,
+        of: |measured, _| measured.figures.writer_us.unwrap_or(f64::NAN),
+    },
+    Quantity {
+        label: "age at arrival, p50 / ms",
+        scale: Scale::Logarithmic,
+        of: |measured, _| measured.figures.age_p50_ms,
+    },
+    Quantity {
+        label: "bytes that arrive / MB/s",
+        scale: Scale::Logarithmic,
+        of: |measured, load| measured.figures.throughput(load) / 1e6,
+    },
+    CPU,
 ];
 
 /// Fewer points are no curve.
@@ -137,6 +160,9 @@ fn arms(results: &Results) -> impl Iterator<Item = (usize, &str)> {
 
 /// CPU and memory over time, all programs together: a column for each load.
 fn over_time(results: &Results, group: &Group) -> Option<Figure> {
+    if group.varied == Varied::Bytes {
+        return None;
+    }
     let mut panels = Vec::new();
     for (label, of) in [
         (
@@ -196,7 +222,7 @@ fn against_load(results: &Results, group: &Group) -> Option<Figure> {
             group.about
         ),
         columns: 2,
-        panels: QUANTITIES
+        panels: quantities(group)
             .iter()
             .map(|quantity| Panel {
                 title: String::new(),
@@ -219,7 +245,7 @@ fn by_role(results: &Results, group: &Group) -> Option<Figure> {
             .filter_map(|cell| cell.measured())
             .flat_map(|measured| measured.roles.iter().map(|role| role.name.clone())),
     );
-    if group.loads.len() < 2 || roles.is_empty() {
+    if group.loads.len() < 2 || roles.is_empty() || group.varied == Varied::Bytes {
         return None;
     }
     let mut panels = Vec::new();
@@ -245,7 +271,8 @@ fn by_role(results: &Results, group: &Group) -> Option<Figure> {
                 y: axis(label, Scale::Linear),
                 lines: lines
                     .map(|(colour, role)| {
-                        let value = |measured: &Measured| of(measured, role).unwrap_or(f64::NAN);
+                        let value =
+                            |measured: &Measured, _: &Load| of(measured, role).unwrap_or(f64::NAN);
                         line(results, (colour, role), group, arm, value)
                     })
                     .collect(),
@@ -275,12 +302,12 @@ fn line(
     (colour, name): (usize, &str),
     group: &Group,
     arm: &str,
-    of: impl Fn(&Measured) -> f64,
+    of: impl Fn(&Measured, &Load) -> f64,
 ) -> Line {
     let mut line = Line::new(name, colour);
     for load in &group.loads {
         let value = group.varied.value(load) as f64;
-        line.add(value, &results.of(arm, load), &of);
+        line.add(value, &results.of(arm, load), |measured| of(measured, load));
     }
     line
 }
@@ -322,7 +349,9 @@ fn against_workers(results: &Results, group: &Group) -> Option<Figure> {
     let panel = |quantity: &Quantity| {
         let mut line = Line::new(&load.to_string(), 0);
         for (workers, arm) in &arms {
-            line.add(*workers, &results.of(arm, load), quantity.of);
+            line.add(*workers, &results.of(arm, load), |measured| {
+                (quantity.of)(measured, load)
+            });
         }
         Panel {
             title: String::new(),
@@ -337,6 +366,13 @@ fn against_workers(results: &Results, group: &Group) -> Option<Figure> {
         columns: 2,
         panels: QUANTITIES.iter().map(panel).collect(),
     })
+}
+
+const fn quantities(group: &Group) -> &'static [Quantity; 4] {
+    match group.varied {
+        Varied::Viewers | Varied::Stopped => &QUANTITIES,
+        Varied::Bytes => &OF_SIZES,
+    }
 }
 
 fn scale_of(group: &Group) -> Scale {

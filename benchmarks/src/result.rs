@@ -107,6 +107,10 @@ pub struct Figures {
     pub synchrony_ms: Option<f64>,
     /// Connections that ended.
     pub lost: u64,
+    /// How long the one who writes was held up by handing a frame on, the mean in microseconds; only of
+    /// our own broadcaster.
+    #[serde(default)]
+    pub writer_us: Option<f64>,
 }
 
 /// What a role (processes with all they start) took in the window.
@@ -211,7 +215,15 @@ impl Figures {
             age_max_ms: figures.age_max_ms,
             synchrony_ms: Some(figures.synchrony_ms),
             lost: figures.lost,
+            writer_us: None,
         }
+    }
+
+    /// Bytes of frames that arrive each second at all viewers.
+    #[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
+    #[must_use]
+    pub fn throughput(&self, load: &Load) -> f64 {
+        self.fps * (load.bytes * load.viewers) as f64
     }
 }
 

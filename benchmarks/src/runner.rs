@@ -73,7 +73,11 @@ pub fn run(
         let mut broker = None;
         for load in results.scenario.loads() {
             for arm in turns(&arms, round) {
-                if results.has(round, &arm.name, &load) || failed.contains(&arm.name) {
+                let is_too_small = load.bytes < arm.least_bytes;
+                if is_too_small
+                    || results.has(round, &arm.name, &load)
+                    || failed.contains(&arm.name)
+                {
                     progress.pass(&results, round, &load);
                     continue;
                 }

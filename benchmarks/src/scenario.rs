@@ -14,10 +14,13 @@ mod span;
 
 pub use load::{Axes, Load};
 
+use crate::load::Protocol;
+
 /// Name and text of the scenarios that are part of the program, in the order of a full run.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 6] = [
     ("models", include_str!("../scenarios/models.toml")),
     ("clients", include_str!("../scenarios/clients.toml")),
+    ("size", include_str!("../scenarios/size.toml")),
     ("workers", include_str!("../scenarios/workers.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("peers", include_str!("../scenarios/peers.toml")),
@@ -85,6 +88,12 @@ pub struct Arm {
     /// What moves the bytes; without one what the broadcaster does by itself.
     #[serde(default)]
     pub driver: Option<Driver>,
+    /// What viewers speak, if not what the load says.
+    #[serde(default)]
+    pub protocol: Option<Protocol>,
+    /// Smaller frames it cannot carry: it is left out of those loads.
+    #[serde(default)]
+    pub least_bytes: usize,
     /// Threads of the driver; without a number what the broadcaster does by itself.
     #[serde(default)]
     pub workers: Option<usize>,
@@ -98,6 +107,8 @@ pub struct Arm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {
+    /// A ring, a writer and a reader in one process.
+    Process,
     /// One broadcaster with its ring.
     Ring,
     /// A broadcaster, an exchange, readers of it.

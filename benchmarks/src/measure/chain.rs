@@ -3,6 +3,7 @@
 use anyhow::{Context as _, anyhow};
 use common::sampler::Role;
 
+use super::writer::Mark;
 use super::{Setting, role};
 use crate::broker;
 use crate::contender::{self, Contender, Hindrance, Server, Workload};
@@ -10,8 +11,9 @@ use crate::load::Protocol;
 use crate::program::Program;
 use crate::scenario::{Arm, Load, Model};
 
-/// What the broadcaster says before an address: that of its native protocol, of its stream over HTTP,
-/// and of its exchange.
+/// What the broadcaster says before an address: that of its page, of its native protocol, of its stream
+/// over HTTP, and of its exchange.
+const PAGE: &str = "page    ";
 const NATIVE: &str = "native  ";
 const STREAM: &str = "stream  ";
 const AMQP: &str = "amqp    ";
@@ -24,6 +26,8 @@ pub(super) struct Chain {
     programs: Vec<(&'static str, Program)>,
     server: Option<Server>,
     broker: Vec<u32>,
+    /// The page of the first broadcaster.
+    page: Option<String>,
     /// Where viewers find the frames.
     pub(super) url: String,
 }
@@ -34,7 +38,7 @@ pub fn missing(arm: &Arm) -> Option<String> {
     match arm.model {
         Model::Rabbitmq | Model::Edge => broker::missing(),
         Model::Ustreamer => contender::missing_ustreamer(),
-        Model::Ring | Model::Bare | Model::Webcam => None,
+        Model::Process | Model::Ring | Model::Bare | Model::Webcam => None,
     }
 }
 
@@ -45,16 +49,20 @@ impl Chain {
             programs: Vec::new(),
             server: None,
             broker: Vec::new(),
+            page: None,
             url: String::new(),
         };
         match arm.model {
+            // Who watches is the one who serves.
+            Model::Process => {}
             Model::Ring => {
-                let origin = Program::start(format!("{} {TCP}", origin(arm, load)))?;
-                chain.add_with_ring("broadcaster", origin, load)?;
+                let mut origin = Program::start(format!("{} {TCP}", origin(arm, load)))?;
+                chain.page = Some(origin.line_after(PAGE)?);
+                chain.add_with_ring("broadcaster", origin, setting)?;
             }
             Model::Rabbitmq | Model::Edge => chain.start_exchange(setting)?,
             Model::Bare | Model::Webcam | Model::Ustreamer => {
-                let server = contender(arm.model).start(&workload(load))?;
+                let server = contender(arm.model).start(&workload(setting))?;
                 chain.url = server.target.to_string();
                 chain.server = Some(server);
             }
@@ -71,13 +79,14 @@ impl Chain {
             "{} --model rabbitmq --amqp {url} --exchange {exchange}",
             origin(arm, load)
         ))?;
+        self.page = Some(origin.line_after(PAGE)?);
         origin.line_after(AMQP)?;
         self.programs.push(("broadcaster", origin));
         self.url = format!("{url}?exchange={exchange}");
         if arm.model == Model::Edge {
             let source = &self.url;
             let edge = Program::start(format!("{BROADCASTER} --source {source} {TCP}"))?;
-            self.add_with_ring("edge", edge, load)?;
+            self.add_with_ring("edge", edge, setting)?;
         }
         Ok(())
     }
@@ -87,9 +96,9 @@ impl Chain {
         &mut self,
         name: &'static str,
         mut program: Program,
-        load: &Load,
+        setting: &Setting<'_>,
     ) -> anyhow::Result<()> {
-        self.url = program.line_after(match load.protocol {
+        self.url = program.line_after(match setting.protocol() {
             Protocol::Tcp => NATIVE,
             Protocol::Http => STREAM,
         })?;
@@ -112,6 +121,11 @@ impl Chain {
             roles.insert(1, role("broker", self.broker.clone()));
         }
         roles
+    }
+
+    /// How long the one who writes was held up so far, if it tells.
+    pub(super) fn writer(&self) -> Option<Mark> {
+        Mark::of(self.page.as_deref()?)
     }
 
     /// What is known about the end of one of them.
@@ -160,9 +174,10 @@ const fn contender(model: Model) -> Contender {
     }
 }
 
-fn workload(load: &Load) -> Workload {
+fn workload(setting: &Setting<'_>) -> Workload {
+    let load = setting.load;
     Workload {
-        protocol: load.protocol,
+        protocol: setting.protocol(),
         viewers: load.viewers,
         bytes: load.bytes,
         fps: load.fps,
@@ -191,6 +206,8 @@ mod tests {
             name: "a".to_owned(),
             model: Model::Ring,
             driver: None,
+            protocol: None,
+            least_bytes: 0,
             workers: None,
             each_number_of_workers: false,
         };

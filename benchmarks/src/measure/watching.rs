@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::chain::Chain;
 use super::{Setting, role};
 use crate::contender::Hindrance;
-use crate::load::{self, Load, Target};
+use crate::load::{self, Target};
 use crate::program::Program;
 use crate::result::{Figures, READERS, VIEWERS};
-use crate::scenario::{Model, Watchers};
+use crate::scenario::{Load, Model, Watchers};
 
 const RECEIVERS: &str = "receivers";
 /// The last sample is taken so long before the receivers end.
@@ -27,8 +27,10 @@ pub(super) enum Watching {
         count: usize,
         begun: Monotonic,
     },
-    Crowd(Load),
+    Crowd(load::Load),
     Readers(Program),
+    /// It serves itself.
+    Process(Program),
 }
 
 /// The end of a window, and where its figures come from.
@@ -51,6 +53,15 @@ struct Summary {
     fps_least: f64,
     elapsed_s: f64,
     decode_errors: u64,
+}
+
+/// What readers answer at the end of a window.
+#[derive(Debug, Deserialize)]
+struct Counted {
+    #[serde(flatten)]
+    figures: load::Figures,
+    /// Told by a process that writes itself.
+    writer_us: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,6 +97,20 @@ impl Watching {
                 begun,
             });
         }
+        if arm.model == Model::Process {
+            let Load {
+                bytes,
+                fps,
+                frames_per_payload,
+                ..
+            } = load;
+            let mut process = Program::start(format!(
+                "benchmarks ring --viewers {count} --bytes {bytes} --fps {fps} \
+                 --frames-per-payload {frames_per_payload}"
+            ))?;
+            process.line_after("ready")?;
+            return Ok(Self::Process(process));
+        }
         if arm.model == Model::Rabbitmq {
             let (url, exchange) = url.split_once("?exchange=").context("no exchange")?;
             let bytes = load.bytes;
@@ -100,7 +125,7 @@ impl Watching {
             0 => Hindrance::None,
             count => Hindrance::Stopped(count),
         };
-        Ok(Self::Crowd(Load::start(
+        Ok(Self::Crowd(load::Load::start(
             &Target::parse(url)?,
             count,
             hindrance,
@@ -112,6 +137,7 @@ impl Watching {
             Self::Receivers { program, .. } => role(RECEIVERS, vec![program.pid()]),
             Self::Crowd(_) => role(VIEWERS, vec![std::process::id()]),
             Self::Readers(program) => role(READERS, vec![program.pid()]),
+            Self::Process(program) => role("process", vec![program.pid()]),
         }
     }
 
@@ -119,7 +145,7 @@ impl Watching {
     pub(super) fn warm_up(&self, warm_up: Duration, shutdown: &Shutdown) {
         let since = match self {
             Self::Receivers { begun, .. } => SystemClock.monotonic().since(*begun),
-            Self::Crowd(_) | Self::Readers(_) => Duration::ZERO,
+            Self::Crowd(_) | Self::Readers(_) | Self::Process(_) => Duration::ZERO,
         };
         let _ = shutdown.wait(warm_up.saturating_sub(since));
     }
@@ -136,7 +162,7 @@ impl Watching {
                 Ok(Seen::Receivers(program, *count))
             }
             Self::Crowd(load) => Ok(Seen::Crowd(load.watch(window, shutdown, || ()).0)),
-            Self::Readers(program) => {
+            Self::Readers(program) | Self::Process(program) => {
                 program.ask("begin")?;
                 let _ = shutdown.wait(window);
                 Ok(Seen::Readers(program))
@@ -158,8 +184,11 @@ impl Seen<'_> {
             }
             Self::Crowd(figures) => Ok(Figures::of_crowd(&figures)),
             Self::Readers(program) => {
-                let figures = serde_json::from_str(&program.ask("end")?)?;
-                Ok(Figures::of_crowd(&figures))
+                let figures: Counted = serde_json::from_str(&program.ask("end")?)?;
+                Ok(Figures {
+                    writer_us: figures.writer_us,
+                    ..Figures::of_crowd(&figures.figures)
+                })
             }
         }
     }
@@ -189,6 +218,7 @@ impl Summary {
             age_max_ms: ages.max,
             synchrony_ms: self.synchrony_ms,
             lost: (count - self.connected.min(count)) as u64,
+            writer_us: None,
         })
     }
 }

@@ -5,17 +5,24 @@ use crate::scenario::Load;
 use crate::spread::distinct;
 
 /// What differs between loads that are plotted beside each other.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Varied {
     Viewers,
     Stopped,
+    Bytes,
 }
 
 impl Varied {
     fn of(results: &Results) -> Self {
-        match results.cells.iter().any(|cell| cell.load.stopped > 0) {
-            true => Self::Stopped,
-            false => Self::Viewers,
+        let count = |of: fn(&Load) -> usize| {
+            distinct(results.cells.iter().map(|cell| of(&cell.load))).len()
+        };
+        if count(|load| load.stopped) > 1 {
+            Self::Stopped
+        } else if count(|load| load.viewers) == 1 && count(|load| load.bytes) > 1 {
+            Self::Bytes
+        } else {
+            Self::Viewers
         }
     }
 
@@ -23,6 +30,7 @@ impl Varied {
         match self {
             Self::Viewers => "viewers",
             Self::Stopped => "stopped viewers beside them",
+            Self::Bytes => "bytes of a frame",
         }
     }
 
@@ -30,6 +38,7 @@ impl Varied {
         match self {
             Self::Viewers => load.viewers,
             Self::Stopped => load.stopped,
+            Self::Bytes => load.bytes,
         }
     }
 
@@ -39,6 +48,7 @@ impl Varied {
             (Self::Viewers, count) => format!("{count} viewers"),
             (Self::Stopped, 0) => "none stopped".to_owned(),
             (Self::Stopped, count) => format!("{count} stopped"),
+            (Self::Bytes, count) => format!("{count} bytes"),
         }
     }
 
@@ -48,6 +58,7 @@ impl Varied {
         match self {
             Self::Viewers => rest.viewers = 0,
             Self::Stopped => rest.stopped = 0,
+            Self::Bytes => rest.bytes = 0,
         }
         rest
     }
@@ -69,7 +80,8 @@ pub(super) fn groups(results: &Results) -> Vec<Group> {
         let mut loads: Vec<_> = loads.iter().filter(is_alike).cloned().collect();
         loads.sort_by_key(|load| varied.value(load));
         let about = key.to_string();
-        let about = about.trim_start_matches("0 × ").to_owned();
+        // What is varied is zero in the key, and nothing to be told.
+        let about = about.trim_start_matches("0 × ").replace(" × 0 B", "");
         let name = about
             .replace('×', "x")
             .replace(|sign: char| !sign.is_ascii_alphanumeric(), "");

@@ -100,7 +100,12 @@ impl Families {
             });
             print.counter(name, help, counts)?;
         }
-        Ok(())
+        let spent = (self.channels()).map(|channel| {
+            let spent = channel.counters.publishing_ns.load(Ordering::Relaxed);
+            ([("channel", &*channel.name)], spent as f64 / 1e9)
+        });
+        let help = "Time that handing frames on to all models has taken the thread that captures";
+        print.counter("framecast_frames_publishing_seconds", help, spent)
     }
 
     fn print_presence(&self, print: &mut Print<'_>) -> fmt::Result {
