@@ -156,7 +156,13 @@ fn who_attends_briefly_shares_a_thread_which_sleeps() {
     let long = attended(&place.source(), Work::Long, &shutdown);
     next_of(&long, is_there);
     assert_eq!((threads("attended").0, threads("exchange").0), (1, 1));
+    // Though nothing comes, all hear the word.
+    let begun = Instant::now();
     shutdown.trigger();
+    for told in told.iter().chain([&long]) {
+        next_of(told, |told| (told == Told::Closed).then_some(()));
+    }
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
 }
 
 #[test]
