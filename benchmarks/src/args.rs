@@ -23,9 +23,10 @@ pub struct Args {
 pub enum Command {
     /// Say which scenarios there are
     List,
-    /// Run scenarios; results go to a folder as JSON and as a table
+    /// Measure: results go to a folder, with tables, plots and a page of all of them
+    #[command(after_help = RUN_HELP)]
     Run(Run),
-    /// Make the tables anew from the results in folders
+    /// Make tables, plots and page anew from the results in folders; compare the runs of two
     Report(Report),
     /// Put viewers on any server and say what they get
     Load(Load),
@@ -44,24 +45,28 @@ pub enum Command {
 /// Which scenarios, and how.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// Which scenarios; see `benchmarks list`
-    #[arg(required = true)]
+    /// Which scenarios, by name (see `benchmarks list`) or as a file: mine.toml [default: those that
+    /// ask what each model costs]
     pub scenarios: Vec<String>,
     /// One short round of everything: to see that it works, not for quoting
     #[arg(long)]
     pub quick: bool,
-    /// Rounds in which the contenders take turns [default: 3]
+    /// Rounds in which all take turns [default: as the scenario says, 3 or more]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: Option<u32>,
-    /// Folder for results
-    #[arg(long, value_name = "DIR", default_value = "benchmarks/results")]
-    pub out: PathBuf,
+    /// Go on with what is in the folder already, without --out in the newest one
+    #[arg(long)]
+    pub resume: bool,
+    /// Folder for results [default: benchmarks/results, for scenarios of models a new one of today in
+    /// there]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Which results.
 #[derive(Debug, clap::Args)]
 pub struct Report {
-    /// Folders with results
+    /// Folders with results; of two, the second is compared with the first
     #[arg(required = true, value_name = "DIR")]
     pub folders: Vec<PathBuf>,
 }
@@ -205,3 +210,15 @@ impl Args {
         Self::parse()
     }
 }
+
+const RUN_HELP: &str = "\
+Examples:
+  benchmarks run --quick           does everything work here? some minutes, not for quoting
+  benchmarks run                   what does each model cost? leave the machine alone meanwhile
+  benchmarks run models            one question only
+  benchmarks run --resume          go on after Ctrl-C
+  benchmarks report benchmarks/results/2026-11-01 benchmarks/results/2026-12-01
+                                   what has changed?
+
+Ctrl-C keeps what is done. Exit codes: 0 done, 1 something failed or could not be written, 2 wrong
+arguments, 130 interrupted.";

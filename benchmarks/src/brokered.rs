@@ -26,20 +26,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use common::{Clock, Shutdown, SystemClock};
 
-use crate::result::Machine;
-use crate::runner::Effort;
+use crate::broker::{self, Broker};
+use crate::egress::runner::Effort;
+use crate::machine::Machine;
 
 pub mod cells;
 pub mod floor;
 pub mod measure;
-pub mod private;
-pub mod program;
 pub mod readers;
 pub mod table;
 pub mod tally;
 
 use cells::{Case, Cell, Run, Way};
-use private::Broker;
 
 /// Long enough for 120 frames.
 const WINDOW: Duration = Duration::from_secs(4);
@@ -158,7 +156,7 @@ pub fn run(
     folder: &Path,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    if let Some(missing) = private::missing() {
+    if let Some(missing) = broker::missing() {
         say(&format!("{}: skipped: {missing}", scenario.name));
         return Ok(());
     }
@@ -166,7 +164,7 @@ pub fn run(
         scenario: scenario.name.to_owned(),
         is_quick: effort.is_quick || effort.rounds < Effort::FULL.rounds,
         machine: Machine::here(),
-        broker: private::version(),
+        broker: broker::version(),
         cells: Vec::new(),
     };
     let window = if effort.is_quick {

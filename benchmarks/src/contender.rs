@@ -232,6 +232,16 @@ impl Drop for Server {
     }
 }
 
+/// What is missing for ustreamer, if anything is.
+pub(crate) fn missing_ustreamer() -> Option<String> {
+    ustreamer::missing()
+}
+
+/// Name and version of ustreamer.
+pub(crate) fn ustreamer_version() -> String {
+    ustreamer::version()
+}
+
 /// Tells it to end, and ends it if it does not.
 pub(crate) fn end(child: &mut Child) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {

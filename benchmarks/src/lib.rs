@@ -14,11 +14,19 @@
 
 pub mod args;
 pub mod bare;
+pub mod broker;
 pub mod brokered;
 pub mod contender;
+pub mod egress;
+pub mod export;
 pub mod load;
+pub mod machine;
+pub mod measure;
+pub mod plot;
+pub mod program;
+pub mod report;
 pub mod result;
 pub mod runner;
 pub mod sample;
 pub mod scenario;
-pub mod table;
+pub mod spread;

@@ -137,6 +137,16 @@ impl Target {
     }
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { addr, path, .. } = self;
+        match self.protocol {
+            Protocol::Tcp => write!(f, "tcp://{addr}/{path}"),
+            Protocol::Http => write!(f, "http://{addr}{path}"),
+        }
+    }
+}
+
 /// Viewers at work, until dropped.
 #[derive(Debug)]
 pub struct Load {
@@ -186,7 +196,7 @@ pub struct Figures {
 }
 
 impl Load {
-    /// Connects `viewers` viewers, of whom the first [`SAMPLES`] parse, and those that hinder them.
+    /// Connects `viewers` viewers, of whom [`SAMPLES`] parse, and those that hinder them.
     ///
     /// # Errors
     /// If one of them cannot be connected, or the system gives no thread.
@@ -207,7 +217,7 @@ impl Load {
     }
 
     /// Connects `viewers` viewers to several servers in turn that have the same frames, of whom the
-    /// first [`SAMPLES`] parse.
+    /// [`SAMPLES`] parse.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -218,11 +228,11 @@ impl Load {
         Self::of(Target::connect_to(targets, viewers)?, protocol)
     }
 
-    fn of(mut streams: Vec<TcpStream>, protocol: Protocol) -> Result<Self, Error> {
-        let crowd = streams.split_off(SAMPLES.min(streams.len()));
+    fn of(streams: Vec<TcpStream>, protocol: Protocol) -> Result<Self, Error> {
+        let (samples, crowd) = evenly(streams, SAMPLES);
         let shutdown = Shutdown::default();
         Ok(Self {
-            samples: Samples::start(streams, protocol, &shutdown)?,
+            samples: Samples::start(samples, protocol, &shutdown)?,
             crowd: Crowd::start(crowd, &shutdown)?,
             hindering: Hindering::start(Vec::new(), Hindrance::None, &shutdown)?,
             joining: None,
@@ -259,16 +269,37 @@ impl Load {
         }
     }
 
-    /// Watches for `window`; `at_edges` is called at its begin and at its end.
-    pub fn watch<T>(&self, window: Duration, mut at_edges: impl FnMut() -> T) -> (Figures, T, T) {
+    /// Watches for `window`, or until `shutdown`; `at_edges` is called at its begin and at its end.
+    pub fn watch<T>(
+        &self,
+        window: Duration,
+        shutdown: &Shutdown,
+        mut at_edges: impl FnMut() -> T,
+    ) -> (Figures, T, T) {
         self.wait_between_frames();
         let (from, first) = (self.mark(), at_edges());
-        // Nothing triggers it while the load is borrowed: this is a sleep.
-        let _ = self.shutdown.wait(window);
-        self.wait_between_frames();
+        if !shutdown.wait(window) {
+            self.wait_between_frames();
+        }
         let (to, last) = (self.mark(), at_edges());
         (Figures::between(&from, &to), first, last)
     }
+}
+
+/// So many of them from all over, and the others. A server may serve in the order in which viewers came:
+/// the first ones would tell of the shortest wait only.
+fn evenly<T>(all: Vec<T>, count: usize) -> (Vec<T>, Vec<T>) {
+    let whole = all.len();
+    let mut taken = 0;
+    let is_sample = |(at, _): &(usize, T)| {
+        // The middle of each of `count` stretches of the same length.
+        let is_it = taken < count && *at >= (2 * taken + 1) * whole / (2 * count);
+        taken += usize::from(is_it);
+        is_it
+    };
+    let (samples, others): (Vec<_>, Vec<_>) = all.into_iter().enumerate().partition(is_sample);
+    let plain = |numbered: Vec<(usize, T)>| numbered.into_iter().map(|(_, one)| one).collect();
+    (plain(samples), plain(others))
 }
 
 impl Drop for Load {
@@ -376,8 +407,26 @@ mod tests {
         let http = Target::parse("http://127.0.0.1:8080/live/main.mjpeg?x=1").unwrap();
         assert_eq!(http.path, "/live/main.mjpeg?x=1");
         assert_eq!(http.addr.port(), 8080);
+        for target in [tcp, http] {
+            let again = Target::parse(&target.to_string()).unwrap();
+            assert_eq!((again.addr, again.path), (target.addr, target.path));
+        }
         for wrong in ["127.0.0.1:80", "ws://127.0.0.1:80/", "tcp://127.0.0.1"] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn samples_are_taken_from_all_over() {
+        let (samples, crowd) = evenly((0..100).collect(), 4);
+        assert_eq!(samples, [12, 37, 62, 87]);
+        assert_eq!(crowd.len(), 96);
+        for whole in 0..20_usize {
+            let (samples, crowd) = evenly((0..whole).collect(), 8);
+            assert_eq!(
+                (samples.len(), crowd.len()),
+                (whole.min(8), whole.saturating_sub(8))
+            );
         }
     }
 

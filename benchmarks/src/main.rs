@@ -1,7 +1,6 @@
 //! `benchmarks`: arguments in, measurements out.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -10,15 +9,16 @@ use benchmarks::bare::{self, Bare};
 use benchmarks::brokered::{floor, readers};
 use benchmarks::contender::Hindrance;
 use benchmarks::load::{Load, Target};
-use benchmarks::result::Run;
-use benchmarks::runner::{self, Effort};
-use benchmarks::{brokered, sample, scenario, table};
-use common::Shutdown;
+use benchmarks::sample;
+use benchmarks::scenario;
 
+mod running;
 mod signals;
 
 /// The exit code for what can never become right.
 const MISUSE: u8 = 2;
+/// The exit code after Ctrl-C: 128 and the number of the signal.
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     match start(Args::from_command_line().command) {
@@ -26,9 +26,14 @@ fn main() -> ExitCode {
         Err(error) => {
             // Nobody is left to tell if this fails.
             let _ = writeln!(std::io::stderr(), "benchmarks: {error:#}");
-            match error.downcast_ref() {
-                Some(sample::Error::Nobody(_)) => ExitCode::from(MISUSE),
-                _ => ExitCode::FAILURE,
+            let is_misuse = matches!(error.downcast_ref(), Some(sample::Error::Nobody(_)))
+                || error.is::<scenario::Error>();
+            if is_misuse {
+                ExitCode::from(MISUSE)
+            } else if error.is::<running::Interrupted>() {
+                ExitCode::from(INTERRUPTED)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }
@@ -40,19 +45,14 @@ fn start(command: Command) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match command {
         Command::List => {
-            for scenario in scenario::all() {
-                writeln!(out, "{:10} {}", scenario.name, scenario.about)?;
-            }
-            for scenario in brokered::all(false) {
-                writeln!(out, "{:10} {}", scenario.name, scenario.about)?;
-            }
+            running::list(&mut out)?;
             Ok(())
         }
-        Command::Run(args) => run(&args, &shutdown),
-        Command::Report(args) => args.folders.iter().try_for_each(|folder| report(folder)),
+        Command::Run(args) => running::run(&args, &shutdown, &mut out),
+        Command::Report(args) => running::report(&args.folders, &mut out),
         Command::Load(args) => {
             let load = Load::start(&Target::parse(&args.url)?, args.viewers, Hindrance::None)?;
-            let (figures, (), ()) = load.watch(args.duration, || ());
+            let (figures, (), ()) = load.watch(args.duration, &shutdown, || ());
             if args.json {
                 writeln!(out, "{}", serde_json::to_string(&figures)?)?;
             } else {
@@ -84,51 +84,6 @@ fn start(command: Command) -> anyhow::Result<()> {
         }
         Command::Readers(args) => readers::run(&args, std::io::stdin().lock(), &mut out),
     }
-}
-
-fn run(args: &benchmarks::args::Run, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let mut effort = if args.quick {
-        Effort::QUICK
-    } else {
-        Effort::FULL
-    };
-    effort.rounds = args.rounds.unwrap_or(effort.rounds);
-    let (all, brokered) = (scenario::all(), brokered::all(args.quick));
-    for name in &args.scenarios {
-        if let Some(scenario) = all.iter().find(|scenario| scenario.name == name) {
-            runner::run(scenario, effort, &args.out, shutdown)?;
-        } else if let Some(scenario) = brokered.iter().find(|scenario| scenario.name == name) {
-            brokered::run(scenario, effort, &args.out, shutdown)?;
-        } else {
-            let names = all.iter().map(|scenario| scenario.name);
-            let names = names.chain(brokered.iter().map(|scenario| scenario.name));
-            let known = names.collect::<Vec<_>>().join(", ");
-            anyhow::bail!("no scenario {name}; there are: {known}");
-        }
-    }
-    Ok(())
-}
-
-/// Makes a table beside each result in the folder.
-fn report(folder: &Path) -> anyhow::Result<()> {
-    let named = || folder.display().to_string();
-    for entry in std::fs::read_dir(folder).with_context(named)? {
-        let path = entry.with_context(named)?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let name = || path.display().to_string();
-        let table = path.with_extension("md");
-        let scenario = path.file_stem().unwrap_or_default().to_string_lossy();
-        if brokered::is_name(&scenario) {
-            let run = brokered::cells::Run::load(&path).with_context(name)?;
-            brokered::table::save(&run, &table).with_context(name)?;
-        } else {
-            let run = Run::load(&path).with_context(name)?;
-            table::save(&run, &table).with_context(name)?;
-        }
-    }
-    Ok(())
 }
 
 /// Every viewer is a descriptor, and the soft limit is often 1024.

@@ -1,151 +1,219 @@
-//! Runs a scenario: contenders take turns, every cell is written down at once.
+//! Runs a scenario: arms take turns within each round, every cell is written down at once.
+//!
+//! A cell that fails is written down as failed, with the last words of who died, and the run goes on.
+//! What cannot be written ends the run.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use common::sampler::{Role, Sampler};
-use common::{Clock, Shutdown, SystemClock};
+use anyhow::{Context as _, bail, ensure};
+use common::Shutdown;
+use serde_json::json;
 
-use crate::contender::{Contender, Workload};
-use crate::load::Load;
-use crate::result::{Cell, Cost, Machine, Run};
-use crate::scenario::Scenario;
-use crate::table;
+use crate::broker::Broker;
+use crate::machine::Machine;
+use crate::measure::{self, Raw, Setting, Unwritten};
+use crate::result::{Cell, Measured, Outcome, Results, Skipped};
+use crate::scenario::{Arm, Load, Scenario};
 
-const QUICK_WINDOW: Duration = Duration::from_secs(1);
+mod progress;
 
-/// How long and how often.
-#[derive(Debug, Clone, Copy)]
+use progress::Progress;
+
+/// Descriptors that are needed beside those for viewers.
+const SPARE_DESCRIPTORS: u64 = 256;
+
+/// How much is done, and whether anew.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Effort {
-    /// Rounds in which the contenders take turns.
-    pub rounds: u32,
-    /// Time before the window, in which everything gets going.
-    pub warm_up: Duration,
-    /// Whether the window is cut down to a second.
+    /// Whether one short round is enough.
     pub is_quick: bool,
+    /// Rounds, if not as many as the scenario says.
+    pub rounds: Option<u32>,
+    /// Whether cells that are there already are kept.
+    pub is_resumed: bool,
 }
 
-impl Effort {
-    /// Enough for a figure.
-    pub const FULL: Self = Self {
-        rounds: 3,
-        warm_up: Duration::from_millis(1_500),
-        is_quick: false,
-    };
-    /// Enough to see that it works.
-    pub const QUICK: Self = Self {
-        rounds: 1,
-        warm_up: Duration::from_millis(500),
-        is_quick: true,
-    };
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything was tried.
+    Done,
+    /// Somebody wanted it to end; what was done is kept.
+    Interrupted,
 }
 
-/// Runs a scenario and leaves `SCENARIO.json` and `SCENARIO.md` in `folder`. On `shutdown` it ends
-/// after the cell at hand and keeps what is done.
+/// Runs a scenario and leaves `SCENARIO.json` in `folder`, the samples in `raw/` there.
 ///
 /// # Errors
-/// If a contender does not start, or a result cannot be written.
+/// If a result cannot be written, or nothing can be measured here.
 pub fn run(
     scenario: &Scenario,
     effort: Effort,
     folder: &Path,
     shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    let mut run = Run {
-        scenario: scenario.name.to_owned(),
-        is_quick: effort.is_quick || effort.rounds < Effort::FULL.rounds,
-        machine: Machine::here(),
-        cells: Vec::new(),
-    };
-    let cells = scenario.workloads.len() * scenario.contenders.len() * effort.rounds as usize;
-    let window = if effort.is_quick {
-        QUICK_WINDOW
+) -> anyhow::Result<(Results, End)> {
+    let mut scenario = if effort.is_quick {
+        scenario.quick()
     } else {
-        scenario.window
+        scenario.clone()
     };
-    let begun = SystemClock.monotonic();
-    for round in 1..=effort.rounds {
-        for workload in &scenario.workloads {
-            for contender in turns(&scenario.contenders, round) {
-                if shutdown.is_triggered() {
-                    return Ok(());
+    scenario.rounds = effort.rounds.unwrap_or(scenario.rounds);
+    check_descriptors(&scenario)?;
+    let mut results = begin(scenario, effort, folder)?;
+    let mut raw = Raw::open(folder, &results.scenario.name)?;
+    let arms = arms(&results);
+    ensure!(
+        !arms.is_empty(),
+        "{}: nothing can be measured here",
+        results.scenario.name
+    );
+    let mut progress = Progress::new(&results);
+    for round in 1..=results.scenario.rounds {
+        let mut failed: Vec<String> = Vec::new();
+        let mut broker = None;
+        for load in results.scenario.loads() {
+            for arm in turns(&arms, round) {
+                if results.has(round, &arm.name, &load) || failed.contains(&arm.name) {
+                    progress.pass(&results, round, &load);
+                    continue;
                 }
-                let cell = measure(round, contender, workload, (effort.warm_up, window))?;
-                run.cells.push(cell);
-                let path = run.save(folder).context("result not written")?;
-                table::save(&run, &path.with_extension("md")).context("table not written")?;
-                let done = run.cells.len();
-                let elapsed = SystemClock.monotonic().since(begun);
-                let left = elapsed / u32::try_from(done)? * u32::try_from(cells - done)?;
-                progress(&run, cells, left);
+                // Each round has a broker of its own, so that none inherits the memory of another.
+                if arm.model.has_broker() && broker.is_none() {
+                    broker = Some(Broker::start()?);
+                }
+                progress.begin(&results, round, arm, &load);
+                let cell = cell(
+                    &results,
+                    (round, arm, &load),
+                    broker.as_ref(),
+                    &mut raw,
+                    shutdown,
+                )?;
+                if shutdown.is_triggered() {
+                    return Ok((results, End::Interrupted));
+                }
+                if results.scenario.until_failure && !is_carried(&cell) {
+                    failed.push(arm.name.clone());
+                }
+                progress.end(&results, &cell);
+                let is_other = |old: &Cell| {
+                    (old.round, &old.arm, &old.load) != (cell.round, &cell.arm, &cell.load)
+                };
+                results.cells.retain(is_other);
+                results.cells.push(cell);
+                results.save(folder).context("result not written")?;
             }
         }
     }
-    Ok(())
+    Ok((results, End::Done))
 }
 
-/// The contenders, beginning with another one each round.
-fn turns(contenders: &[Contender], round: u32) -> impl Iterator<Item = Contender> {
-    let (count, first) = (contenders.len(), round as usize - 1);
-    (0..count).map(move |turn| contenders[(first + turn) % count])
-}
-
-fn measure(
-    round: u32,
-    contender: Contender,
-    workload: &Workload,
-    (warm_up, window): (Duration, Duration),
-) -> anyhow::Result<Cell> {
-    let server = contender.start(workload)?;
-    let role = |name: &str, pid| Role {
-        name: name.to_owned(),
-        roots: vec![pid],
-    };
-    // The server is our child: only named together with us it is not counted as ours.
-    let roles = vec![
-        role("server", server.pid()),
-        role("load", std::process::id()),
-    ];
-    let mut sampler = Sampler::new(roles)?;
-    let load = Load::start(&server.target, workload.viewers, workload.hindrance)
-        .with_context(|| format!("{} with {} viewers", contender.name(), workload.viewers))?;
-    std::thread::sleep(warm_up);
-    let (figures, first, last) = load.watch(window, || sampler.sample(&SystemClock));
-    let (first, last) = (first?, last?);
-    if last[0].processes == 0 {
-        bail!("{} ended in the middle", contender.name());
+/// Nothing yet, or what is there already.
+fn begin(scenario: Scenario, effort: Effort, folder: &Path) -> anyhow::Result<Results> {
+    let path = Results::path(folder, &scenario.name);
+    let machine = Machine::here();
+    let named = || path.display().to_string();
+    if !path.exists() {
+        let missing = |arm: &Arm| {
+            let why = measure::missing(arm)?;
+            Some(Skipped {
+                arm: arm.name.clone(),
+                why,
+            })
+        };
+        return Ok(Results {
+            skipped: scenario.arms.iter().filter_map(missing).collect(),
+            scenario,
+            is_quick: effort.is_quick || effort.rounds.is_some_and(|rounds| rounds < 3),
+            machine,
+            cells: Vec::new(),
+        });
     }
-    let cost = Cost::of(
-        &last[0].since(&first[0]),
-        &last[0],
-        &last[1].since(&first[1]),
-        &figures,
+    if !effort.is_resumed {
+        bail!(
+            "{} is there already; --resume goes on with it, --out DIR takes another folder",
+            named()
+        );
+    }
+    let results = Results::load(&path).with_context(named)?;
+    let (then, now) = (&results.machine.commit, &machine.commit);
+    ensure!(
+        then == now,
+        "{} was measured at commit {then}, this is {now}; right would be another folder: --out DIR",
+        named()
     );
+    ensure!(
+        results.scenario == scenario,
+        "{} comes from another version of the scenario, or from other --quick or --rounds; right \
+         would be another folder: --out DIR",
+        named()
+    );
+    Ok(results)
+}
+
+/// Those that can be measured here.
+fn arms(results: &Results) -> Vec<Arm> {
+    let is_skipped = |arm: &&Arm| {
+        results
+            .skipped
+            .iter()
+            .any(|skipped| skipped.arm == arm.name)
+    };
+    let arms = results.scenario.arms.iter();
+    arms.filter(|arm| !is_skipped(arm)).cloned().collect()
+}
+
+/// The arms, beginning with another one each round.
+fn turns(arms: &[Arm], round: u32) -> impl Iterator<Item = &Arm> {
+    let first = (round as usize - 1) % arms.len().max(1);
+    arms.iter().cycle().skip(first).take(arms.len())
+}
+
+fn cell(
+    results: &Results,
+    (round, arm, load): (u32, &Arm, &Load),
+    broker: Option<&Broker>,
+    raw: &mut Raw,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Cell> {
+    let setting = Setting {
+        arm,
+        load,
+        watchers: results.scenario.watchers,
+        broker,
+        warm_up: results.scenario.warm_up,
+        window: results.scenario.window(round, load),
+    };
+    raw.begin(json!({ "round": round, "arm": arm.name, "load": load }));
+    let outcome = match measure::measure(&setting, raw, shutdown) {
+        Ok(measured) => Outcome::Measured(Box::new(measured)),
+        Err(error) if error.is::<Unwritten>() => return Err(error),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    };
     Ok(Cell {
         round,
-        contender,
-        workload: *workload,
-        figures,
-        cost,
+        arm: arm.name.clone(),
+        load: load.clone(),
+        outcome,
     })
 }
 
-/// One line about the cell just measured, on stderr.
-fn progress(run: &Run, cells: usize, left: Duration) {
-    let Some(cell) = run.cells.last() else { return };
-    let left = Duration::from_secs(left.as_secs());
-    let line = format!(
-        "[{}/{cells}, {} left] {} {}: {:.2} µs a frame and viewer, delivered {:.2} %, age p99 {:.1} ms",
-        run.cells.len(),
-        humantime::format_duration(left),
-        table::describe(&cell.workload),
-        cell.contender.name(),
-        cell.cost.cpu_us,
-        100.0 * cell.figures.delivered,
-        cell.figures.age_p99_ms,
+fn is_carried(cell: &Cell) -> bool {
+    cell.measured().is_some_and(Measured::is_carried)
+}
+
+/// Every viewer is a descriptor here and one at the server.
+fn check_descriptors(scenario: &Scenario) -> anyhow::Result<()> {
+    use rustix::process::{Resource, getrlimit};
+    let loads = scenario.loads();
+    let most = loads.iter().map(|load| load.viewers + load.stopped).max();
+    let needed = most.unwrap_or(0) as u64 + SPARE_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    ensure!(
+        needed <= limit,
+        "{}: {needed} open files are needed and {limit} allowed; right would be: ulimit -Hn {needed} \
+         (as root), or a scenario with fewer viewers",
+        scenario.name
     );
-    // Nobody watches the progress if this fails; the result is in the file.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    Ok(())
 }

@@ -114,7 +114,7 @@ pub fn run(args: &args::Sample, shutdown: &Shutdown, out: &mut impl Write) -> Re
     let mut table = Table::new(&names, place);
     table.begin(out)?;
 
-    let first = round(&mut sampler)?;
+    let first = Round::take(&mut sampler)?;
     let mut course = Course::new(names, &first);
     let begun = first
         .samples
@@ -132,7 +132,7 @@ pub fn run(args: &args::Sample, shutdown: &Shutdown, out: &mut impl Write) -> Re
         if is_over || shutdown.wait(course.pause(begun, args)) {
             break;
         }
-        let next = round(&mut sampler)?;
+        let next = Round::take(&mut sampler)?;
         course.take_in(&next);
         table.row(out, begun, (&latest, &next))?;
         latest = next;
@@ -162,14 +162,20 @@ fn roles_of(args: &args::Sample) -> Vec<Role> {
     roles
 }
 
-fn round(sampler: &mut Sampler) -> Result<Round, Error> {
-    let own = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
-    let before = own();
-    let samples = sampler.sample(&SystemClock)?;
-    Ok(Round {
-        samples,
-        cost: own().saturating_sub(before),
-    })
+impl Round {
+    /// Samples now.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn take(sampler: &mut Sampler) -> Result<Self, sampler::Error> {
+        let own = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+        let before = own();
+        let samples = sampler.sample(&SystemClock)?;
+        Ok(Self {
+            samples,
+            cost: own().saturating_sub(before),
+        })
+    }
 }
 
 impl Course {

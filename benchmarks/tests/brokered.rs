@@ -7,11 +7,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs, thread};
 
+use benchmarks::broker::{self, Broker};
 use benchmarks::brokered::cells::{Case, Cell, RoleCost, Run, Way};
-use benchmarks::brokered::private::{self, Broker};
 use benchmarks::brokered::table::render;
 use benchmarks::load::Figures;
-use benchmarks::result::Machine;
+use benchmarks::machine::Machine;
 
 fn case(way: Way, viewers: usize) -> Case {
     Case {
@@ -66,6 +66,7 @@ fn run(scenario: &str, cells: Vec<Cell>) -> Run {
             kernel: "6.1".to_owned(),
             commit: "abc".to_owned(),
             load_before: "0.10".to_owned(),
+            ..Machine::default()
         },
         broker: "RabbitMQ 3.10.8".to_owned(),
         cells,
@@ -176,7 +177,7 @@ fn broker() -> Option<(String, Option<Broker>)> {
     if let Ok(url) = env::var("FRAMECAST_TEST_AMQP") {
         return Some((url, None));
     }
-    if let Some(missing) = private::missing() {
+    if let Some(missing) = broker::missing() {
         assert!(env::var("STRICT").as_deref() != Ok("1"), "{missing}");
         eprintln!("skipped: {missing}");
         return None;

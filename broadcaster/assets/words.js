@@ -7,18 +7,35 @@ export const age = (ms) => {
 
 const number = (fps) => (fps < 10 ? fps.toFixed(1) : String(Math.round(fps)));
 
+// What is asked for is round, as a rule.
+const whole = (fps) => String(fps < 10 ? Math.round(10 * fps) / 10 : Math.round(fps));
+
 // How many of how many, if that is known.
-export const rate = (fps, all) => `${number(fps)}${all === undefined ? "" : ` of ${number(all)}`} fps`;
+export const rate = (fps, all) => `${number(fps)}${all === undefined ? "" : ` of ${whole(all)}`} fps`;
 
 export const bitrate = (bps) => {
   if (bps >= 1e6) return `${(bps / 1e6).toFixed(1)} Mbit/s`;
   return `${Math.round(bps / 1e3)} kbit/s`;
 };
 
-export const skipped = ({ link, device, server }) => {
+export const bytes = (count) => {
+  if (count >= 1e6) return `${(count / 1e6).toFixed(count < 1e8 ? 1 : 0)} MB`;
+  return count >= 1e3 ? `${Math.round(count / 1e3)} kB` : `${count} B`;
+};
+
+export const trip = (ms) => (ms < 0.05 ? "<0.1 ms" : ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
+
+export const span = (seconds) => {
+  const [s, m, h] = [seconds, seconds / 60, seconds / 3600].map(Math.floor);
+  if (m < 1) return `${s} s`;
+  if (h < 1) return `${m} min ${s % 60} s`;
+  return h < 24 ? `${h} h ${m % 60} min` : `${Math.floor(h / 24)} d ${h % 24} h`;
+};
+
+export const skipped = ({ link, device, server }, machine = "this device") => {
   const parts = [
     [link, "the link"],
-    [device, "this device"],
+    [device, machine],
     [server, "the server"],
   ].filter(([count]) => count);
   if (!parts.length) return "none";
@@ -29,7 +46,7 @@ export const skipped = ({ link, device, server }) => {
 export const badge = (stream, figures) => {
   if (!stream.isConnected) return "No connection";
   if (stream.refusal) return stream.refusal;
-  if (stream.frame?.isPlaceholder) return "Source is gone";
+  if (stream.frame?.isPlaceholder) return "Waiting for the source";
   if (!stream.frame) return "No picture yet";
   return figures.isStalled ? "No new frames" : "";
 };

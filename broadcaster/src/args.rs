@@ -42,10 +42,11 @@ pub struct Args {
     /// of any MJPEG server, and numbers its pictures. tcp:// passes on a channel of another
     /// broadcaster (without a name its default one), amqp:// one that another broadcaster publishes
     /// with --model rabbitmq (see --amqp for such URLs): frames keep their numbers and times.
-    /// A server that is away is tried again until it is back.
+    /// A server that is away is tried again until it is back. Said several times (in the file: a list),
+    /// the first is shown and the API can switch to the others.
     // A password in the value must not show in --help.
     #[arg(long, value_name = "SRC", env = "FRAMECAST_SOURCE", hide_env_values = true, default_value = "auto", help_heading = CHANNEL)]
-    pub source: String,
+    pub source: Vec<String>,
 
     /// Size of pictures; left out, a webcam's largest MJPEG up to 1280x720 at 25 fps or more
     #[arg(long, value_name = "WxH", env = "FRAMECAST_SIZE", default_value = "640x480", help_heading = CHANNEL)]
@@ -277,4 +278,4 @@ named like its flag, with _ for -; what is about a channel stands in its [[chann
   source = \"pattern\"
 
 Watch it: open the printed page in a browser, or run: receiver tcp://127.0.0.1:7400
-How it fares: /healthz, /readyz and, for Prometheus, /metrics beside the page";
+How it fares: /status beside the page; for programs /api/v1/status, /healthz, /readyz and /metrics";

@@ -58,6 +58,12 @@ impl Beat {
         }
     }
 
+    /// The time from one beat to the next.
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Whether it is this frame's turn. To be asked about each frame once, in their order.
     pub fn is_turn(&mut self, frame: impl Into<Place>) -> bool {
         let place = frame.into();

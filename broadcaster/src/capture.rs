@@ -171,12 +171,22 @@ impl std::fmt::Debug for Opened {
     }
 }
 
-/// A channel's source, tried once, with what it takes to open it again.
+/// What it takes to open a source, and to make frames of what it brings.
+struct Spare {
+    opener: Opener,
+    encoder: Encoder,
+}
+
+/// Makes a spare when it is wanted.
+type Preparer = Box<dyn Fn(usize) -> Result<Spare, Error> + Send>;
+
+/// A channel's source, tried once, with what it takes to open it again, or another in its place.
 pub struct Feed {
     opener: Opener,
     first: First,
     encoder: Encoder,
     size: (u16, u16),
+    prepare: Preparer,
 }
 
 /// What came of opening a source for the first time.
@@ -210,22 +220,20 @@ impl Feed {
     pub const fn format(&self) -> Format {
         self.encoder.format()
     }
+}
 
-    fn new(mut opener: Opener, encoder: Encoder, config: &ChannelConfig) -> Result<Self, Error> {
+impl First {
+    /// Opens the source, unless that is for its first viewer.
+    fn of(config: &ChannelConfig, opener: &mut Opener) -> Result<Self, Error> {
+        let is_on_demand = config.on_demand.is_some();
         // A file is looked at all the same: what is wrong with it is said at the start.
-        let is_tried = config.on_demand.is_none() || matches!(config.source, SourceConfig::File(_));
-        let first = match is_tried.then(&mut opener) {
-            Some(Err(error)) if !error.may_pass() => return Err(error),
-            Some(Ok(opened)) if config.on_demand.is_none() => First::Opened(opened),
-            Some(Err(error)) if config.on_demand.is_none() => First::Failed(error),
-            _ => First::OnDemand(config.source.describe()),
-        };
-        Ok(Self {
-            opener,
-            first,
-            encoder,
-            size: config.size,
-        })
+        let is_tried = !is_on_demand || matches!(config.source, SourceConfig::File(_));
+        match is_tried.then(opener) {
+            Some(Err(error)) if !error.may_pass() => Err(error),
+            Some(Ok(opened)) if !is_on_demand => Ok(Self::Opened(opened)),
+            Some(Err(error)) if !is_on_demand => Ok(Self::Failed(error)),
+            _ => Ok(Self::OnDemand(config.source.describe())),
+        }
     }
 }
 
@@ -236,14 +244,36 @@ impl Feed {
 /// What can never become right: a file that cannot be read or holds no picture, a size that the
 /// camera does not have.
 pub fn open(config: &ChannelConfig) -> Result<Feed, Error> {
-    match &config.source {
+    let Spare {
+        mut opener,
+        encoder,
+    } = prepare(config, &config.source)?;
+    let first = First::of(config, &mut opener)?;
+    let config = config.clone();
+    let size = config.size;
+    let prepare = move |place: usize| {
+        let spare = place.checked_sub(1).map(|place| &config.spares[place]);
+        prepare(&config, spare.unwrap_or(&config.source))
+    };
+    Ok(Feed {
+        opener,
+        first,
+        encoder,
+        size,
+        prepare: Box::new(prepare),
+    })
+}
+
+/// What it takes to open this source of the channel.
+fn prepare(config: &ChannelConfig, source: &SourceConfig) -> Result<Spare, Error> {
+    match source {
         SourceConfig::Auto if webcam::devices().is_empty() => {
             warn!("source auto: no webcam is plugged in, showing the test pattern");
-            open_pattern(config, None)
+            prepare_pattern(config, None)
         }
-        SourceConfig::Auto => open_webcam(config, Selector::First),
-        SourceConfig::Webcam(selector) => open_webcam(config, selector.clone()),
-        SourceConfig::Pattern { bytes } => open_pattern(config, *bytes),
+        SourceConfig::Auto => prepare_webcam(config, Selector::First),
+        SourceConfig::Webcam(selector) => prepare_webcam(config, selector.clone()),
+        SourceConfig::Pattern { bytes } => prepare_pattern(config, *bytes),
         SourceConfig::File(path) => {
             let (path, interval, rate) = (path.clone(), config.interval, rate(config));
             let opener = move || {
@@ -254,7 +284,7 @@ pub fn open(config: &ChannelConfig) -> Result<Feed, Error> {
                     interval,
                 })
             };
-            Feed::new(Box::new(opener), Encoder::new(config.quality)?, config)
+            Spare::new(opener, config)
         }
         SourceConfig::Relay(upstream) => {
             let upstream = upstream.clone();
@@ -265,17 +295,28 @@ pub fn open(config: &ChannelConfig) -> Result<Feed, Error> {
                     interval: relay::INTERVAL,
                 })
             };
-            Feed::new(Box::new(opener), Encoder::new(config.quality)?, config)
+            Spare::new(opener, config)
         }
     }
 }
 
-fn open_webcam(config: &ChannelConfig, selector: Selector) -> Result<Feed, Error> {
-    let opener = webcam::opener(selector, config.camera.clone());
-    Feed::new(opener, Encoder::new(config.quality)?, config)
+impl Spare {
+    fn new(
+        opener: impl FnMut() -> Result<Opened, Error> + Send + 'static,
+        config: &ChannelConfig,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            opener: Box::new(opener),
+            encoder: Encoder::new(config.quality)?,
+        })
+    }
 }
 
-fn open_pattern(config: &ChannelConfig, bytes: Option<usize>) -> Result<Feed, Error> {
+fn prepare_webcam(config: &ChannelConfig, selector: Selector) -> Result<Spare, Error> {
+    Spare::new(webcam::opener(selector, config.camera.clone()), config)
+}
+
+fn prepare_pattern(config: &ChannelConfig, bytes: Option<usize>) -> Result<Spare, Error> {
     let (size, interval) = (config.size, config.interval);
     let encoder = match bytes {
         None => Encoder::new(config.quality)?,
@@ -294,7 +335,10 @@ fn open_pattern(config: &ChannelConfig, bytes: Option<usize>) -> Result<Feed, Er
             interval,
         })
     };
-    Feed::new(Box::new(opener), encoder, config)
+    Ok(Spare {
+        opener: Box::new(opener),
+        encoder,
+    })
 }
 
 fn rate(config: &ChannelConfig) -> String {

@@ -1,6 +1,7 @@
 //! Channels: each is one stream, known by name to all who serve it.
 
 mod demand;
+mod sources;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,13 +9,14 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::ring::Ring;
-use common::{Format, Head, Monotonic};
+use common::{Format, Head, Monotonic, Payload};
 
 use crate::egress::traffic::Traffic;
 use crate::fanout::exchange::Exchange;
 use crate::history::History;
 
 pub use demand::{Attending, Demand};
+pub use sources::Sources;
 
 /// A channel whose newest frame is younger than this is ready, unless its rate is slower still.
 const READY_AGE: Duration = Duration::from_secs(2);
@@ -50,6 +52,8 @@ pub struct Channel {
     pub demand: Demand,
     /// How long its source is kept after the last one left, if it is opened on demand.
     pub on_demand: Option<Duration>,
+    /// What its frames come from, and what is in the way of that.
+    pub sources: Sources,
 }
 
 /// What happened on a channel since it was opened.
@@ -136,6 +140,7 @@ impl Channel {
             traffic: Traffic::default(),
             demand: Demand::default(),
             on_demand: None,
+            sources: Sources::default(),
         }
     }
 
@@ -208,31 +213,60 @@ impl Channel {
     /// apart. Zero if real frames do not flow.
     #[must_use]
     pub fn captured_fps(&self, now: Monotonic) -> f64 {
+        self.pace(now).fps
+    }
+
+    /// Frames and bits a second, counted likewise.
+    #[must_use]
+    pub fn pace(&self, now: Monotonic) -> Pace {
         let Some(newest) = self.ring.newest().filter(|_| self.flows(now)) else {
-            return 0.0;
+            return Pace::default();
         };
-        let (mut frames, mut span) = (newest.frames.len(), Duration::ZERO);
-        let mut counted = 0;
+        let (mut bytes, mut frames) = weigh(&newest);
+        let mut span = Duration::ZERO;
+        let (mut counted, mut weighed, mut payloads) = (0, 0, 0);
         let earlier = (0..newest.index)
             .rev()
             .map_while(|index| self.ring.get(index));
         for payload in earlier {
             counted += frames;
+            weighed += bytes;
+            payloads += usize::from(frames > 0);
             span = newest.published_at.since(payload.published_at);
             if span >= RATE_WINDOW {
                 break;
             }
-            let real = payload
-                .frames
-                .iter()
-                .filter(|frame| !frame.head.is_placeholder());
-            frames = real.count();
+            (bytes, frames) = weigh(&payload);
         }
         if span.is_zero() {
-            return 0.0;
+            return Pace::default();
         }
-        counted as f64 / span.as_secs_f64()
+        let each_second = |count: usize| count as f64 / span.as_secs_f64();
+        Pace {
+            fps: each_second(counted),
+            payloads: each_second(payloads),
+            bitrate_bps: each_second(8 * weighed),
+        }
     }
+}
+
+/// How fast frames come.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pace {
+    /// Frames a second.
+    pub fps: f64,
+    /// Payloads a second.
+    pub payloads: f64,
+    /// Bits of pictures a second.
+    pub bitrate_bps: f64,
+}
+
+/// Bytes and number of a payload's real frames.
+fn weigh(payload: &Payload) -> (usize, usize) {
+    let real = (payload.frames.iter()).filter(|frame| !frame.head.is_placeholder());
+    real.fold((0, 0), |(bytes, count), frame| {
+        (bytes + frame.data().len(), count + 1)
+    })
 }
 
 /// All channels there are, the default one first. Never empty, never changed; cheap to clone.
@@ -308,7 +342,7 @@ pub(crate) mod tests {
     use super::*;
 
     use bytes::Bytes;
-    use common::{Flags, Frame, Identity, Payload, Timestamp, ring};
+    use common::{Flags, Frame, Identity, Timestamp, ring};
 
     fn payload(index: u64, flags: Flags) -> Arc<Payload> {
         let head = Head {

@@ -15,13 +15,16 @@ pub mod assets;
 pub mod drop_in;
 pub mod framing;
 pub mod guest;
+pub mod kernel;
 pub mod metrics;
 pub mod multiplex;
 pub mod news;
 pub mod pages;
+pub mod register;
 pub mod still;
 pub mod threads;
 pub mod traffic;
+pub mod verdict;
 pub mod viewer;
 
 use std::io;

@@ -12,6 +12,7 @@ pub mod egress;
 pub mod encode;
 pub mod fanout;
 pub mod history;
+pub mod journal;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,18 +25,20 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::{info, warn};
 
 use crate::capture::Feed;
-use crate::channel::{Channel, Channels};
+use crate::channel::{Channel, Channels, Sources};
 use crate::config::{ChannelConfig, Config};
 use crate::egress::accept::{self, Door};
 use crate::egress::admission::{Admission, Limits};
 use crate::egress::metrics::{Counted, Metrics};
-use crate::egress::pages::Pages;
+use crate::egress::pages::{Backstage, Pages};
+use crate::egress::register::Register;
 use crate::egress::viewer::STALL_LIMIT;
 use crate::egress::viewer::socket::Lobby;
 use crate::egress::{Driver, Protocol};
 use crate::fanout::exchange::{self, Exchange};
 use crate::fanout::{Models, Payloader};
 use crate::history::History;
+use crate::journal::Journal;
 
 /// Connections the kernel keeps for the door while it is busy.
 const LISTEN_BACKLOG: u32 = 4096;
@@ -99,6 +102,8 @@ pub struct Broadcaster {
     tcp: Option<TcpListener>,
     /// Descriptors left for viewers.
     descriptors: usize,
+    /// The log's last lines.
+    journal: Journal,
 }
 
 impl Broadcaster {
@@ -131,7 +136,14 @@ impl Broadcaster {
             http,
             tcp,
             descriptors,
+            journal: Journal::default(),
         })
+    }
+
+    /// Has the status tell the log lines that are kept there.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
     }
 
     /// Where browsers and MJPEG clients connect: the real address, also if port 0 was asked for.
@@ -205,16 +217,18 @@ impl Broadcaster {
         });
         let allow_origin = self.config.allow_origin;
         let admission = Arc::new(Admission::new(limits, budget.clone()));
-        let metrics = Metrics::new(Counted {
-            channels: channels.clone(),
-            budget: budget.clone(),
-            admission: admission.clone(),
+        let register = Arc::new(Register::default());
+        let backstage = Backstage {
+            budget,
+            register: register.clone(),
+            journal: self.journal,
             model: lobby.model,
             driver: lobby.driver,
-        });
-        let pages = Pages::new(channels, budget, allow_origin.as_deref());
+            started: SystemClock.monotonic(),
+        };
         let door = Arc::new(Door {
-            pages: pages.with_metrics(metrics),
+            pages: pages(channels, backstage, &admission, allow_origin.as_deref()),
+            register,
             admission,
             lobby,
             driver,
@@ -241,6 +255,23 @@ impl Broadcaster {
         }
         Ok(())
     }
+}
+
+/// The pages, with the metrics of what they tell about.
+fn pages(
+    channels: Channels,
+    backstage: Backstage,
+    admission: &Arc<Admission>,
+    allow_origin: Option<&str>,
+) -> Pages {
+    let metrics = Metrics::new(Counted {
+        channels: channels.clone(),
+        budget: backstage.budget.clone(),
+        admission: admission.clone(),
+        model: backstage.model,
+        driver: backstage.driver,
+    });
+    Pages::new(channels, backstage, allow_origin).with_metrics(metrics)
 }
 
 /// A channel about to start: its ring is there, and nobody writes yet.
@@ -275,6 +306,7 @@ impl Start {
             history: config.history.map(|span| History::new(span, share / 4)),
             exchange,
             has_viewers: program.has_ring,
+            sources: Sources::new(config.source_names.clone()),
             ..Channel::new(&config.name, SystemClock.wall().as_nanos(), ring)
         };
         Self {

@@ -6,13 +6,17 @@ use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 use broadcaster::Error;
 use broadcaster::args::LogFormat;
 use broadcaster::config::{self, Config};
-use tracing_subscriber::EnvFilter;
+use broadcaster::journal::Journal;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, registry};
 
 /// What lapin says of a broker's refusals, our own lines say better. Who wants it can still ask.
 const QUIET: &str = "lapin=off";
 
-/// Starts logging as configured: to stderr, coloured only on a terminal.
-pub(crate) fn init(config: &Config) -> Result<(), config::Error> {
+/// Starts logging as configured: to stderr, coloured only on a terminal, and the last lines to the journal
+/// that is returned.
+pub(crate) fn init(config: &Config) -> Result<Journal, config::Error> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log));
     let filter = filter.map_err(|error| {
         let right =
@@ -27,15 +31,21 @@ pub(crate) fn init(config: &Config) -> Result<(), config::Error> {
             0,
         )
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let journal = Journal::default();
+    let kept = journal.clone();
+    let kept = layer()
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(move || kept.clone());
+    let shown = layer()
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    match config.log_format {
-        LogFormat::Human => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
+    let shown = match config.log_format {
+        LogFormat::Human => shown.with_target(false).boxed(),
+        LogFormat::Json => shown.json().boxed(),
+    };
+    registry().with(filter).with(shown).with(kept).init();
+    Ok(journal)
 }
 
 /// Says why the program ends.

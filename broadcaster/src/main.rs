@@ -28,13 +28,13 @@ fn start(typed: Typed) -> Result<(), Error> {
     }
     let prints_config = typed.print_config;
     let config = Config::load(typed)?;
-    log::init(&config)?;
+    let journal = log::init(&config)?;
     if prints_config {
         log::say(&print::print(&config));
         return Ok(());
     }
     let shutdown = signals::shutdown()?;
-    let broadcaster = Broadcaster::bind(config)?;
+    let broadcaster = Broadcaster::bind(config)?.with_journal(journal);
     log::say(&broadcaster.summary());
     broadcaster.run(&shutdown)
 }

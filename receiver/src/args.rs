@@ -31,6 +31,11 @@ pub struct Args {
     #[arg(long, value_name = "D", env = "FRAMECAST_DURATION")]
     pub duration: Option<String>,
 
+    /// Leave what comes before this out of the figures, for example 3s: until then everybody connects
+    /// and everything gets going
+    #[arg(long, value_name = "D", env = "FRAMECAST_WARM_UP")]
+    pub warm_up: Option<String>,
+
     /// Write each frame to a file in this folder: DIR/0000000042.jpg
     ///
     /// With several receivers each has its own folder: DIR/0000/, DIR/0001/, and so on. When the

@@ -23,6 +23,8 @@ const SHORTEST_AGE: Duration = Duration::from_millis(1);
 const SHORTEST_PROBE: Duration = Duration::from_secs(1);
 const PROBE_FOR: Duration = Duration::from_secs(5);
 const LONGEST_PROBE: Duration = Duration::from_secs(600);
+/// A longer warm-up is a mistake.
+const LONGEST_WARM_UP: Duration = Duration::from_secs(600);
 /// Longer than anybody waits, and short enough to be added to any time.
 const LONGEST_RUN: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub count: NonZeroU16,
     /// When to end; `None`: when told to.
     pub duration: Option<Duration>,
+    /// How much of the beginning is left out of the figures.
+    pub warm_up: Option<Duration>,
     /// Where frames are written, if they are.
     pub save: Option<PathBuf>,
     /// Where pictures are shown.
@@ -106,6 +110,16 @@ pub enum Error {
          right would be --display terminal"
     )]
     NoWindow,
+    /// A warm-up that leaves nothing.
+    #[error(
+        "--warm-up {warm_up}: --duration {duration} leaves no time after it; right would be a longer one"
+    )]
+    WarmUp {
+        /// What was given.
+        warm_up: humantime::FormattedDuration,
+        /// How long it is to run.
+        duration: humantime::FormattedDuration,
+    },
     /// A text that is no length of time.
     #[error("{flag} {text:?}: {reason}; right would be for example 250ms, 10s or 5m")]
     Duration {
@@ -146,6 +160,17 @@ impl Config {
             let least = Duration::from_millis(1);
             parse_duration("--duration", text, (least, LONGEST_RUN))
         });
+        let warm_up = args.warm_up.map(|text| {
+            let least = Duration::from_millis(1);
+            parse_duration("--warm-up", text, (least, LONGEST_WARM_UP))
+        });
+        let (duration, warm_up) = (duration.transpose()?, warm_up.transpose()?);
+        if let Some((duration, warm_up)) = duration.zip(warm_up).filter(|(all, part)| part >= all) {
+            return Err(Error::WarmUp {
+                warm_up: humantime::format_duration(warm_up),
+                duration: humantime::format_duration(duration),
+            });
+        }
         let options = options(args.max_age)?;
         let sync = args.sync.map(|text| {
             let least = Duration::from_millis(1);
@@ -163,7 +188,8 @@ impl Config {
             count,
             screen,
             sync: sync.transpose()?,
-            duration: duration.transpose()?,
+            duration,
+            warm_up,
             save: args.save,
             decode: if args.decode {
                 Decode::Every

@@ -27,7 +27,7 @@ const DIGITS: u8 = 3;
 pub enum Kind {
     /// Since the last such line, about a second.
     Second,
-    /// Since the beginning.
+    /// Since the beginning, or since the warm-up.
     Summary,
 }
 
@@ -71,6 +71,8 @@ pub struct Figures {
     /// Frames in a second, the mean of the receivers. The frame that each is shown on joining was
     /// there before and is not counted here.
     pub fps: f64,
+    /// The same of the slowest receiver.
+    pub fps_least: f64,
     /// Time this process used, in percent of one core.
     pub cpu: f64,
     /// Seconds since the beginning.
@@ -201,6 +203,14 @@ impl Collector {
         }
     }
 
+    /// Forgets everything before this moment: it is the beginning now.
+    pub fn begin_anew(&mut self) {
+        let now = self.collect();
+        self.second.reset();
+        self.total.reset();
+        (self.start, self.last) = (now.clone(), now);
+    }
+
     /// The figures since the last call, or since the beginning.
     pub fn second(&mut self) -> Figures {
         let now = self.collect();
@@ -258,6 +268,7 @@ impl Collector {
         let counts = to.sum() - from.sum();
         let flows = flows(from, to);
         let flow = flows.iter().sum::<u64>() as f64;
+        let rates = rates(&flows, seconds);
         let frame_bytes = counts.bytes as f64 / counts.frames.max(1) as f64;
         let used = to.cpu.saturating_sub(from.cpu).as_secs_f64();
         Figures {
@@ -278,6 +289,7 @@ impl Collector {
             synchrony_ms: times.apart.summary().map(|apart| apart.p99),
             bitrate_bps: flow * frame_bytes * 8.0 / seconds,
             fps: flow / seconds / self.slots.len() as f64,
+            fps_least: rates.min,
             cpu: 100.0 * used / seconds,
             elapsed_s: to.at.since(self.start.at).as_secs_f64(),
             pictures: (self.decode == Decode::Every).then(|| Pictures {
@@ -293,7 +305,7 @@ impl Collector {
                 late: to.late - from.late,
             }),
             frame_bytes,
-            rates: rates(&flows, seconds),
+            rates,
             each: each(from, to, seconds),
             trouble: to.trouble.clone(),
             failure: to.failure.clone(),

@@ -146,13 +146,18 @@ fn observe(
 ) -> Result<Ending, Error> {
     let start = SystemClock.monotonic();
     let end = config.duration.map(|duration| (start + duration, duration));
+    let mut warm = config.warm_up.map(|warm_up| start + warm_up);
     let mut next = start + SECOND;
     loop {
         let until = end.map_or(next, |(end, _)| next.min(end));
+        let until = warm.map_or(until, |warm| until.min(warm));
         if display.show_until(until, shutdown)? != Next::Elapsed {
             return Ok(Ending::Told);
         }
         let now = SystemClock.monotonic();
+        if warm.take_if(|warm| now >= *warm).is_some() {
+            collector.begin_anew();
+        }
         if now >= next {
             let figures = collector.second();
             display.note_figures(&figures);
@@ -163,7 +168,8 @@ fn observe(
             }
         }
         if let Some((_, duration)) = end.filter(|(end, _)| now >= *end) {
-            return Ok(Ending::Elapsed(duration));
+            let told = duration - config.warm_up.unwrap_or_default();
+            return Ok(Ending::Elapsed(told));
         }
         while next <= now {
             next = next + SECOND;

@@ -8,7 +8,8 @@ use common::sampler::{Interval, Sample};
 use serde::{Deserialize, Serialize};
 
 use crate::load::Figures;
-use crate::result::{Machine, VALID_SHARE, save_as};
+use crate::machine::Machine;
+use crate::result::{VALID_SHARE, save_as};
 
 /// Below this share of frames delivered a way has failed.
 pub const LIMIT_SHARE: f64 = 0.99;

@@ -4,13 +4,14 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use common::SystemClock;
 use common::sampler::{Role, Sample, Sampler};
+use common::{Shutdown, SystemClock};
 
 use super::cells::{Case, Cell, MAKING, RoleCost, Way};
-use super::private::Broker;
-use super::program::Program;
+use crate::broker::Broker;
+
 use crate::load::{Figures, Load, Target};
+use crate::program::Program;
 
 /// How many edges there are.
 const EDGES: usize = 2;
@@ -125,7 +126,9 @@ fn over_tcp(
     let mut sampler = Sampler::new(roles)?;
     let load = Load::start_on(&targets, case.viewers)?;
     thread::sleep(warm_up);
-    let (figures, first, last) = load.watch(window, || sampler.sample(&SystemClock));
+    let (figures, first, last) = load.watch(window, &Shutdown::default(), || {
+        sampler.sample(&SystemClock)
+    });
     Ok((figures, costs(&sampler, &first?, &last?)?))
 }
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::{fs, io};
 
 use super::cells::{Case, Cell, LIMIT_SHARE, MAKING, RoleCost, Run, Way};
-use crate::result::VALID_SHARE;
-use crate::table::{BUSY_LOAD, Spread, distinct, megabytes};
+use crate::result::{BUSY_LOAD, VALID_SHARE};
+use crate::spread::{Spread, distinct, megabytes};
 
 /// Roles that watch: they are the load, not the cost of serving it.
 const LOAD: [&str; 2] = ["readers", "viewers"];

@@ -17,6 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where its stream is.
 const PATH: &str = "/stream";
 
+/// What is missing for it, if anything is.
+pub(super) fn missing() -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(PROGRAM).exists());
+    (!is_there).then(|| format!("{PROGRAM} is not installed (Debian's package of that name)"))
+}
+
+/// Its name and version.
+pub(super) fn version() -> String {
+    let told = Command::new(PROGRAM).arg("--version").output();
+    let told = told.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    match told {
+        Ok(version) if !version.is_empty() => format!("{PROGRAM} {version}"),
+        _ => format!("no {PROGRAM}"),
+    }
+}
+
 /// Starts it on `camera` and waits until it listens.
 ///
 /// # Errors

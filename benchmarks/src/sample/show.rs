@@ -18,7 +18,7 @@ pub(super) fn name_of(pid: u32) -> String {
 }
 
 /// Counters of a round, as read.
-pub(super) fn json_of_round(names: &[String], begun: Monotonic, round: &Round) -> Value {
+pub(crate) fn json_of_round(names: &[String], begun: Monotonic, round: &Round) -> Value {
     let role = |(name, sample): (&String, &Sample)| {
         json!({
             "role": name,

@@ -5,10 +5,12 @@
 //! and the source is opened again, after waits that grow, until pictures flow. Opening happens on
 //! a thread of its own, one at a time, so a device that blocks stops neither the placeholder nor
 //! the end of the program. Frames are numbered on through all of it. What is shown meanwhile is in
-//! `outage.rs`; a source that is opened only while somebody watches is in `lease.rs`.
+//! `outage.rs`; a source that is opened only while somebody watches is in `lease.rs`; how a channel goes
+//! over to another of its sources is in `switch.rs`.
 
 mod lease;
 mod outage;
+mod switch;
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -24,7 +26,7 @@ use self::outage::Outage;
 pub(super) use self::outage::Reason;
 use super::pace::Thinner;
 use super::watch::{Backoff, Report, Watchdog};
-use super::{Captured, Error, Feed, First, Opened, Opener, Source};
+use super::{Captured, Error, Feed, First, Opened, Opener, Preparer, Source};
 use crate::channel::Channel;
 use crate::encode::Encoder;
 use crate::fanout::{Payloader, Publish};
@@ -44,6 +46,9 @@ pub(super) struct Life<P, C> {
     clock: C,
     opener: Arc<Mutex<Opener>>,
     encoder: Encoder,
+    prepare: Preparer,
+    /// Which of the channel's sources it is.
+    place: usize,
     /// Size of a placeholder before there is any picture.
     size: (u16, u16),
     state: State,
@@ -96,6 +101,8 @@ impl<P: Publish, C: Clock> Life<P, C> {
             clock,
             opener: Arc::new(Mutex::new(feed.opener)),
             encoder: feed.encoder,
+            prepare: feed.prepare,
+            place: 0,
             size: feed.size,
             state: State::Waiting { until: now },
             watchdog: Watchdog::new(Duration::ZERO, now),
@@ -135,6 +142,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// Does what there is to do now; returns how long nothing will be.
     fn step(&mut self) -> Duration {
+        self.follow();
         self.heed_demand();
         let mut rest = Duration::ZERO;
         match &mut self.state {
@@ -149,7 +157,12 @@ impl<P: Publish, C: Clock> Life<P, C> {
             State::Opening(result) => match result.recv_timeout(GRAB_TIMEOUT) {
                 Ok(Ok(opened)) => self.begin(opened),
                 Ok(Err(error)) => self.lose(&error.to_string()),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    // After a switch: the last picture stays for as long as a source may be silent.
+                    if self.outage.is_none() && self.watchdog.is_starved(self.clock.monotonic()) {
+                        self.begin_outage("the source takes long to open");
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => self.lose("opening it failed, see above"),
             },
             State::Waiting { until } => {
@@ -279,6 +292,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
     }
 
     fn begin(&mut self, opened: Opened) {
+        self.channel.sources.opened(&opened.description);
         if self.is_starting() {
             info!(channel = self.channel.name, source = %opened.description, "source opened on demand");
         } else {
@@ -316,13 +330,13 @@ impl<P: Publish, C: Clock> Life<P, C> {
 mod tests {
     use super::outage::REMINDER;
     use super::*;
-    use crate::channel::SourceState;
     use std::collections::VecDeque;
     use std::sync::atomic::AtomicU64;
 
     use common::{Image, ManualClock, Payload, ring};
 
-    use crate::capture::{Picture, file};
+    use crate::capture::{Picture, Spare, file};
+    use crate::channel::{SourceState, Sources};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -466,10 +480,12 @@ mod tests {
             first: first.map_or_else(First::Failed, First::Opened),
             encoder: Encoder::new(80).unwrap(),
             size: (320, 240),
+            prepare: other_source(&clock),
         };
         let channel = Channel::new("main", 7, ring::new(2).1);
         let channel = Arc::new(Channel {
             interval: 33 * MS,
+            sources: Sources::new(vec!["one".to_owned(), "other".to_owned()]),
             ..channel
         });
         let published = Published::default();
@@ -480,6 +496,30 @@ mod tests {
             published,
             tries: count,
         }
+    }
+
+    /// The other source has three pictures.
+    fn other_source(clock: &ManualClock) -> Preparer {
+        let clock = clock.clone();
+        Box::new(move |place| {
+            assert_eq!(place, 1);
+            let clock = clock.clone();
+            let opener = move || {
+                Ok(Opened {
+                    source: Box::new(Scripted {
+                        script: pictures(3).into(),
+                        clock: clock.clone(),
+                        kind: PLAIN,
+                    }),
+                    description: "the other".to_owned(),
+                    interval: 33 * MS,
+                })
+            };
+            Ok(Spare {
+                opener: Box::new(opener),
+                encoder: Encoder::new(80).unwrap(),
+            })
+        })
     }
 
     impl Stage {
@@ -558,6 +598,20 @@ mod tests {
         assert_eq!(seqs[..3], [0, 1, -1]);
         assert_eq!(seqs[seqs.len() - 3..], [2, 3, 4]);
         assert!(stage.life.outage.is_none());
+    }
+
+    #[test]
+    fn another_source_takes_over_without_a_gap_when_it_is_asked_for() {
+        let mut stage = stage(vec![Ok(pictures(9))], PLAIN, 1);
+        stage.steps(3);
+        assert!(!stage.life.channel.sources.switch("none"));
+        assert!(stage.life.channel.sources.switch("other"));
+        while stage.life.channel.sources.told().description != "the other" {
+            stage.steps(1);
+        }
+        stage.steps(3);
+        assert_eq!(stage.published.seqs(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(stage.tries(), 1, "the first one stays closed");
     }
 
     #[test]
@@ -797,14 +851,55 @@ mod tests {
         let viewer = channel.demand.attend();
         stage.until_tried(2);
         assert_eq!(state(), SourceState::Placeholder);
+        assert!(channel.sources.told().trouble.is_some());
         assert!(stage.published.placeholders() >= 1);
         stage.until_tried(4);
         drop(viewer);
         stage.steps(100);
         assert_eq!(state(), SourceState::Idle);
+        assert_eq!(channel.sources.told().trouble, None);
         let tries = stage.tries.load(Ordering::Relaxed);
         stage.steps(1_000);
         assert_eq!(stage.tries.load(Ordering::Relaxed), tries);
+    }
+
+    #[test]
+    fn a_source_that_is_slow_to_open_on_demand_is_not_gone_at_once() {
+        let mut stage = on_demand(vec![Ok(vec![])]);
+        let channel = stage.life.channel.clone();
+        // That there were no pictures meanwhile says nothing about the source.
+        stage.clock.advance(60_000 * MS);
+        let _viewer = channel.demand.attend();
+        stage.life.heed_demand();
+        let (_opener, result) = mpsc::sync_channel(1);
+        stage.life.state = State::Opening(result);
+        let mut after = |time| {
+            stage.clock.advance(time);
+            stage.steps(1);
+            let trouble = channel.sources.told().trouble;
+            (channel.counters.source_state(), trouble.is_some())
+        };
+        assert_eq!(after(4_000 * MS), (SourceState::Starting, false));
+        assert_eq!(after(1_000 * MS), (SourceState::Placeholder, true));
+    }
+
+    #[test]
+    fn a_source_that_nobody_wants_is_switched_without_being_opened() {
+        let mut stage = on_demand(vec![Ok(vec![])]);
+        let channel = stage.life.channel.clone();
+        let opened = || channel.sources.told().description;
+        assert!(channel.sources.switch("other"));
+        stage.steps(100);
+        assert_eq!(channel.counters.source_state(), SourceState::Idle);
+        assert_eq!(opened(), "scripted");
+        assert_eq!(stage.published.placeholders(), 0, "as it was before");
+        let _viewer = channel.demand.attend();
+        while opened() != "the other" {
+            stage.steps(1);
+        }
+        stage.steps(1);
+        assert_eq!(channel.counters.source_state(), SourceState::Up);
+        assert_eq!(stage.tries(), 1, "the first one stays closed");
     }
 
     #[test]

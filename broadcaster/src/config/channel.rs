@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::Payload;
+use common::{Payload, secrets};
 use receiver::broker;
 
 use super::origin::Settings;
@@ -16,6 +16,8 @@ const MAX_FPS: f64 = 1_000.0;
 /// A picture a day is slower still; intervals are added up and must not overflow.
 const MIN_FPS: f64 = 0.000_01;
 const MAX_RING: usize = 1 << 16;
+/// Sources that a channel can be switched among.
+const MAX_SOURCES: usize = 16;
 /// AMQP's own limit of a name, less what is put behind it for queues.
 const MAX_EXCHANGE: usize = 200;
 
@@ -24,8 +26,12 @@ const MAX_EXCHANGE: usize = 200;
 pub struct ChannelConfig {
     /// `[a-z0-9][a-z0-9_-]{0,63}`.
     pub name: String,
-    /// Where frames come from.
+    /// Where frames come from at first.
     pub source: SourceConfig,
+    /// Where else they may come from, once somebody asks for it.
+    pub spares: Vec<SourceConfig>,
+    /// What all of these are called, the first one first: as they were typed, passwords masked.
+    pub source_names: Vec<String>,
     /// Width and height in pixels, for sources that can choose.
     pub size: (u16, u16),
     /// Time between frames.
@@ -77,10 +83,14 @@ impl ChannelConfig {
             let right = format!("a name of 1 to {MAX_EXCHANGE} bytes");
             return Err(wrong("--exchange", exchange, right));
         }
+        let mut sources = args.source.iter().map(|text| SourceConfig::parse(text));
+        let source = sources.next().unwrap_or(Ok(SourceConfig::Auto))?;
         let controls = args.control.iter().map(|text| parse_control(text));
         Ok(Self {
             name,
-            source: SourceConfig::parse(&args.source)?,
+            source,
+            spares: sources.collect::<Result<_, _>>()?,
+            source_names: source_names(&args.source)?,
             size,
             interval: Duration::from_secs_f64(1.0 / fps),
             camera: Wish {
@@ -102,6 +112,22 @@ impl ChannelConfig {
     pub fn fps(&self) -> f64 {
         1.0 / self.interval.as_secs_f64()
     }
+}
+
+/// What sources are called; they have to differ, so that each can be asked for.
+fn source_names(sources: &[String]) -> Result<Vec<String>, Error> {
+    if sources.len() > MAX_SOURCES {
+        let right = format!("at most {MAX_SOURCES} sources for a channel");
+        return Err(wrong("--source", sources.len(), right));
+    }
+    let names: Vec<_> = sources.iter().map(|text| secrets::mask(text)).collect();
+    for (place, name) in names.iter().enumerate() {
+        if names[..place].contains(name) {
+            let right = "the channel has this source already; the sources of a list have to differ";
+            return Err(wrong("--source", name, right));
+        }
+    }
+    Ok(names)
 }
 
 fn parse_control(text: &str) -> Result<(String, String), Error> {

@@ -54,7 +54,12 @@ fn line(key: &Key, config: &Config, channel: usize) -> String {
     } else {
         ", password masked"
     };
-    let entry = format!("{name} = {}", literal(key.kind, &masked));
+    // A list is for those who have several.
+    let kind = match &*masked {
+        [_] if key.id == "source" => Kind::Text,
+        _ => key.kind,
+    };
+    let entry = format!("{name} = {}", literal(kind, &masked));
     format!("{entry:COMMENT_COLUMN$} # {origin}{note}\n")
 }
 

@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 use super::admission::{Admission, Attendance, RETRY_AFTER};
 use super::guest::{self, Guest, Newcomer};
 use super::pages::{self, Pages};
+use super::register::Register;
 use super::viewer::socket::Lobby;
 use super::viewer::watch::{Watch, Wish};
 use super::viewer::{Terms, Viewer};
@@ -54,6 +55,8 @@ const LINGER_BYTES: usize = 256 << 10;
 pub struct Door {
     /// Who may come in.
     pub admission: Arc<Admission>,
+    /// Who is there.
+    pub register: Arc<Register>,
     /// Who sends it.
     pub driver: Driver,
     /// What is not a stream.
@@ -279,10 +282,10 @@ impl Door {
     fn seat(&self, stream: TcpStream, arrival: Arrival, viewer: Viewer) -> io::Result<()> {
         let stream = stream.into_std()?;
         guest::prepare(&stream, self.unsent_limit)?;
-        self.driver.adopt(Newcomer {
-            stream,
-            guest: Guest::new(arrival.peer, viewer, arrival.attendance),
-        });
+        let (stream, Arrival { peer, attendance }) = (Arc::new(stream), arrival);
+        let registration = self.register.enter(peer, &viewer, &stream);
+        let guest = Guest::new(peer, viewer, attendance, registration);
+        self.driver.adopt(Newcomer { stream, guest });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Two buckets for every doubling, from 128 µs to 4 s.
-const BUCKETS: usize = 32;
+pub(super) const BUCKETS: usize = 32;
 const FIRST_DOUBLING: u32 = 7;
 
 /// Counts of ages, each in a bucket half again as wide as the one before; 128 bytes.
@@ -14,17 +14,25 @@ pub struct Ages {
 }
 
 impl Ages {
-    /// Counts one age.
-    pub fn record(&mut self, age: Duration) {
+    /// Counts one age; returns its bucket.
+    pub fn record(&mut self, age: Duration) -> usize {
         let micros = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
-        let count = &mut self.counts[bucket(micros)];
+        let bucket = bucket(micros);
+        let count = &mut self.counts[bucket];
         *count = count.saturating_add(1);
+        bucket
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|&count| u64::from(count)).sum()
     }
 
     /// The age that a share of all ages, 0 to 1, does not exceed, rounded up to its bucket's end.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
-        let total: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
+        let total = self.total();
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -40,6 +48,17 @@ impl Ages {
             }
         }
         Duration::ZERO
+    }
+}
+
+/// Counts, bucket by bucket.
+impl FromIterator<u32> for Ages {
+    fn from_iter<I: IntoIterator<Item = u32>>(counts: I) -> Self {
+        let mut ages = Self::default();
+        for (kept, count) in ages.counts.iter_mut().zip(counts) {
+            *kept = count;
+        }
+        ages
     }
 }
 
@@ -86,7 +105,9 @@ mod tests {
     fn quantiles_follow_the_ranks() {
         let mut ages = Ages::default();
         assert_eq!(ages.quantile(0.5), Duration::ZERO);
-        (0..99).for_each(|_| ages.record(Duration::from_millis(1)));
+        for _ in 0..99 {
+            ages.record(Duration::from_millis(1));
+        }
         ages.record(Duration::from_secs(3600));
         assert_eq!(ages.quantile(0.5), Duration::from_micros(1024));
         assert_eq!(ages.quantile(0.99), Duration::from_micros(1024));

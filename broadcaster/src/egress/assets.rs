@@ -15,6 +15,8 @@ pub struct Asset {
 }
 
 const PAGE: &str = include_str!("../../assets/index.html");
+/// The page of figures.
+pub const STATUS: &str = include_str!("../../assets/status.html");
 
 macro_rules! asset {
     ($name:literal, $content_type:expr) => {
@@ -28,13 +30,18 @@ macro_rules! asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 8] = [
+const STYLE: &str = "text/css; charset=utf-8";
+
+const ASSETS: [Asset; 11] = [
     asset!("app.js", SCRIPT),
+    asset!("chart.js", SCRIPT),
     asset!("connection.js", SCRIPT),
     asset!("icon.svg", "image/svg+xml"),
     asset!("overview.js", SCRIPT),
+    asset!("status.css", STYLE),
+    asset!("status.js", SCRIPT),
     asset!("stream.js", SCRIPT),
-    asset!("style.css", "text/css; charset=utf-8"),
+    asset!("style.css", STYLE),
     asset!("watch.js", SCRIPT),
     asset!("words.js", SCRIPT),
 ];
@@ -81,7 +88,7 @@ mod tests {
 
     #[test]
     fn every_file_that_is_named_is_there() {
-        let texts = ASSETS.iter().map(|asset| asset.text).chain([PAGE]);
+        let texts = ASSETS.iter().map(|asset| asset.text).chain([PAGE, STATUS]);
         let mut named = 0;
         for text in texts {
             let from_page = text.split("\"/assets/").skip(1);
@@ -96,7 +103,7 @@ mod tests {
 
     #[test]
     fn nothing_is_loaded_from_elsewhere_and_nothing_is_inline() {
-        for text in ASSETS.iter().map(|asset| asset.text).chain([PAGE]) {
+        for text in ASSETS.iter().map(|asset| asset.text).chain([PAGE, STATUS]) {
             // Namespaces are names, not addresses.
             let text = text.replace("http://www.w3.org/2000/svg", "");
             for forbidden in [
@@ -110,7 +117,9 @@ mod tests {
                 assert!(!text.contains(forbidden), "{forbidden}");
             }
         }
-        assert!(PAGE.contains("<script type=\"module\" src=") && !PAGE.contains("<script>"));
+        for page in [PAGE, STATUS] {
+            assert!(page.contains("<script type=\"module\" src=") && !page.contains("<script>"));
+        }
     }
 
     #[test]

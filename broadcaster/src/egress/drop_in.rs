@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use common::Monotonic;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::accept::request::value_in;
 use crate::channel::{Channel, Channels, Unknown};
@@ -63,7 +63,9 @@ pub fn state(channel: &Channel, now: Monotonic) -> String {
     let desired_fps = (1.0 / channel.interval.as_secs_f64()).round();
     let captured_fps = channel.captured_fps(now).round();
     let clients = channel.counters.viewers.load(Ordering::Relaxed);
-    let exchange = channel.exchange.as_deref().map_or_else(String::new, told);
+    let exchange = channel.exchange.as_deref();
+    let exchange =
+        exchange.map_or_else(String::new, |one| format!(r#", "exchange": {}"#, told(one)));
     let state = channel.counters.source_state().name();
     // What ustreamer does not have: a source that is closed while nobody watches.
     let on_demand =
@@ -74,7 +76,7 @@ pub fn state(channel: &Channel, now: Monotonic) -> String {
 }
 
 /// What ustreamer does not have: how the channel's exchange fares.
-fn told(exchange: &Exchange) -> String {
+pub(super) fn told(exchange: &Exchange) -> Value {
     let (state, broker, reason) = match exchange.health() {
         Health::Connecting => ("connecting", None, None),
         Health::Publishing { broker } => ("publishing", Some(broker), None),
@@ -86,7 +88,7 @@ fn told(exchange: &Exchange) -> String {
         let latency = counters.latency.percentile(percent);
         latency.map(|latency| latency.as_secs_f64() * 1e3)
     };
-    let told = json!({
+    json!({
         "name": exchange.name,
         "state": state,
         "broker": broker,
@@ -96,8 +98,7 @@ fn told(exchange: &Exchange) -> String {
         "reconnects": counters.reconnects.load(Ordering::Relaxed),
         "blocks": counters.blocks.load(Ordering::Relaxed),
         "publish_ms": {"p50": millis(50), "p99": millis(99)},
-    });
-    format!(r#", "exchange": {told}"#)
+    })
 }
 
 #[cfg(test)]

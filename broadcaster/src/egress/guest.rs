@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use super::FAREWELL;
 use super::admission::Attendance;
 use super::framing::MAX_SLICES;
+use super::register::Registration;
 use super::viewer::{Reason, Viewer};
 
 /// What the loop behind a [`Gate`] is told when it is woken.
@@ -29,8 +30,8 @@ const MAX_INPUT: usize = 256 << 10;
 /// A viewer on its way from the door to a driver.
 #[derive(Debug)]
 pub struct Newcomer {
-    /// The connection.
-    pub stream: TcpStream,
+    /// The connection, which is closed when the driver lets go of it.
+    pub stream: Arc<TcpStream>,
     /// Who is there.
     pub guest: Guest,
 }
@@ -60,19 +61,27 @@ pub struct Guest {
     pub viewer: Viewer,
     /// Its place, given back when it goes.
     attendance: Attendance,
+    registration: Registration,
     since: Monotonic,
 }
 
 impl Guest {
     /// A guest from now on.
     #[must_use]
-    pub fn new(peer: SocketAddr, viewer: Viewer, attendance: Attendance) -> Self {
-        debug!(%peer, protocol = %viewer.protocol(), "viewer joined");
+    pub fn new(
+        peer: SocketAddr,
+        viewer: Viewer,
+        attendance: Attendance,
+        registration: Registration,
+    ) -> Self {
+        let id = registration.id;
+        debug!(id, %peer, protocol = %viewer.protocol(), "viewer joined");
         attendance.taken_in(viewer.protocol());
         Self {
             peer,
             viewer,
             attendance,
+            registration,
             since: SystemClock.monotonic(),
         }
     }
@@ -140,6 +149,7 @@ impl Guest {
         let watches = self.viewer.watches().iter();
         let channels: Vec<_> = watches.map(|watch| &*watch.channel().name).collect();
         info!(
+            id = self.registration.id,
             peer = %self.peer,
             protocol = %self.viewer.protocol(),
             channel = channels.join(","),

@@ -8,7 +8,7 @@
 //! text format, which every reader knows and browsers show.
 
 mod families;
-mod process;
+pub(super) mod process;
 mod sheet;
 
 use std::sync::Arc;

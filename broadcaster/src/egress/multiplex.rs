@@ -5,6 +5,8 @@
 //! no task, no thread and no timer per viewer.
 
 use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use common::{Budget, Clock, Monotonic, Shutdown, SystemClock};
 use mio::event::Event;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::SockRef;
@@ -108,7 +111,7 @@ impl Multiplex {
 
 #[derive(Debug)]
 struct Connection {
-    stream: mio::net::TcpStream,
+    stream: Arc<TcpStream>,
     guest: Guest,
     /// Whether the kernel may take more; false from a full queue until it says so.
     is_writable: bool,
@@ -185,11 +188,12 @@ impl EventLoop {
     fn adopt(&mut self, mut newcomer: Newcomer) -> io::Result<usize> {
         newcomer.guest.viewer.set_lane(self.number);
         newcomer.stream.set_nonblocking(true)?;
-        let mut stream = mio::net::TcpStream::from_std(newcomer.stream);
+        let stream = newcomer.stream;
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        (self.poll.registry()).register(&mut stream, Token(key), interest)?;
+        let fd = stream.as_raw_fd();
+        (self.poll.registry()).register(&mut SourceFd(&fd), Token(key), interest)?;
         entry.insert(Connection {
             stream,
             guest: newcomer.guest,
@@ -225,7 +229,9 @@ impl EventLoop {
         let connection = &mut self.connections[key];
         connection.is_writable |= event.is_writable();
         let outcome = if event.is_readable() {
-            connection.guest.read(&connection.stream, &mut self.scratch)
+            connection
+                .guest
+                .read(&*connection.stream, &mut self.scratch)
         } else {
             Ok(())
         };
@@ -244,6 +250,8 @@ impl EventLoop {
         for (key, reason) in stalled {
             self.cut(key, &reason);
         }
+        // Who is to be sent away learns it with the next frame, or now if there is none.
+        self.pump_where(|_, connection| connection.guest.viewer.figures().is_dismissed());
     }
 
     /// While memory is tight, closes the viewer that has held its frame for longest.
@@ -263,13 +271,13 @@ impl EventLoop {
     /// Closes a viewer that is stuck. It would take no GOODBYE either: what is queued is thrown
     /// away with a reset.
     fn cut(&mut self, key: usize, reason: &Reason) {
-        let socket = SockRef::from(&self.connections[key].stream);
+        let socket = SockRef::from(&*self.connections[key].stream);
         // Without it the kernel would go on trying for a while, which is all that is lost.
         drop(socket.set_linger(Some(Duration::ZERO)));
         self.close(key, reason);
     }
 
-    /// Lets every viewer finish what was begun and says goodbye, for at most [`FAREWELL`].
+    /// Lets every viewer finish what was begun and says goodbye, for at most [`FAREWELL`](super::FAREWELL).
     fn farewell(&mut self, events: &mut Events) {
         self.adopt_newcomers();
         for (_, connection) in &mut self.connections {
@@ -288,10 +296,11 @@ impl EventLoop {
     }
 
     fn close(&mut self, key: usize, reason: &Reason) {
-        let mut connection = self.connections.remove(key);
+        let connection = self.connections.remove(key);
         self.load.fetch_sub(1, Ordering::Relaxed);
         // Fails only for a descriptor that is not registered, which then needs nothing.
-        drop(self.poll.registry().deregister(&mut connection.stream));
+        let fd = connection.stream.as_raw_fd();
+        drop(self.poll.registry().deregister(&mut SourceFd(&fd)));
         connection.guest.farewell(reason);
     }
 }
@@ -303,7 +312,7 @@ impl Connection {
             let now = SystemClock.monotonic();
             match self.guest.viewer.next(now, framers) {
                 // A short write means a full queue: the kernel will tell when it has room.
-                Next::Send => self.is_writable = self.guest.write(&self.stream, now)?,
+                Next::Send => self.is_writable = self.guest.write(&*self.stream, now)?,
                 Next::Wait => return Ok(()),
                 Next::Close(reason) => return Err(reason),
             }

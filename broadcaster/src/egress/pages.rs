@@ -3,11 +3,8 @@
 //! The door has already read the request head when a connection comes here, so the connection is
 //! wrapped to give those bytes once more. Every connection answers one request.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,11 +12,12 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use bytes::{Buf, Bytes};
-use common::{Budget, Clock, Frame, SystemClock};
+use bytes::Bytes;
+use common::{Budget, Clock, Frame, Monotonic, SystemClock};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tracing::debug;
 
@@ -27,8 +25,18 @@ use super::accept::request::Reply;
 use super::assets;
 use super::drop_in::{self, DropIn};
 use super::metrics::Metrics;
+use super::register::Register;
 use super::still::{Still, Stills};
 use crate::channel::{Channel, Channels, Unknown};
+use crate::journal::Journal;
+
+mod api;
+pub mod guard;
+mod replay;
+mod told;
+
+use guard::Ends;
+use replay::Replay;
 
 /// How long a whole request and its answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,21 +49,44 @@ pub struct Pages {
     router: Router,
 }
 
+/// What pages and API tell about beside the channels.
+#[derive(Debug)]
+pub struct Backstage {
+    /// The memory that frames share.
+    pub budget: Budget,
+    /// Who watches.
+    pub register: Arc<Register>,
+    /// The log's last lines.
+    pub journal: Journal,
+    /// How frames get from the writer to the viewers, in words.
+    pub model: &'static str,
+    /// What moves bytes to the viewers, in a word.
+    pub driver: &'static str,
+    /// When the program began to serve.
+    pub started: Monotonic,
+}
+
 #[derive(Debug)]
 struct Site {
     channels: Channels,
     /// One for each channel.
     stills: Vec<Stills>,
-    budget: Budget,
+    backstage: Backstage,
     allow_origin: Option<HeaderValue>,
     /// `Content-Security-Policy` of the page.
     policy: HeaderValue,
 }
 
+impl Site {
+    const fn channels(&self) -> &Channels {
+        &self.channels
+    }
+}
+
 impl Pages {
     /// Pages about `channels`; stills may be read by pages from `allow_origin`.
     #[must_use]
-    pub fn new(channels: Channels, budget: Budget, allow_origin: Option<&str>) -> Self {
+    pub fn new(channels: Channels, backstage: Backstage, allow_origin: Option<&str>) -> Self {
         let policy = assets::policy(allow_origin);
         let policy = HeaderValue::try_from(policy).expect("origins are checked to be ASCII");
         let allow_origin = allow_origin.and_then(|origin| HeaderValue::from_str(origin).ok());
@@ -68,11 +99,13 @@ impl Pages {
             .route("/state", get(state))
             .route("/healthz", get(health))
             .route("/readyz", get(readiness))
+            .route("/status", get(status))
+            .nest("/api", api::routes())
             .fallback(nothing_here)
             .with_state(Arc::new(Site {
                 stills: channels.iter().cloned().map(Stills::new).collect(),
                 channels,
-                budget,
+                backstage,
                 allow_origin,
                 policy,
             }));
@@ -103,14 +136,21 @@ async fn tell_metrics(State(metrics): State<Metrics>, asked: HeaderMap) -> Respo
 
 /// Answers the one request whose head has been read.
 pub async fn serve(pages: &Pages, stream: TcpStream, head: Bytes) {
+    let ends = match (stream.peer_addr(), stream.local_addr()) {
+        (Ok(peer), Ok(local)) => Ends { peer, local },
+        // Whoever asked is gone.
+        _ => return,
+    };
+    let router = TowerToHyperService::new(pages.router.clone());
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ends);
+        router.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(
-            TokioIo::new(Replay { head, stream }),
-            TowerToHyperService::new(pages.router.clone()),
-        );
+        .serve_connection(TokioIo::new(Replay { head, stream }), service);
     match tokio::time::timeout(REQUEST_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "request not answered"),
@@ -163,14 +203,23 @@ async fn watch(State(site): Shared, Path(channel): Path<String>) -> Response {
     }
 }
 
+/// The page of figures, which it asks the API for.
+async fn status(State(site): Shared) -> Response {
+    html(&site, assets::STATUS.to_owned())
+}
+
 /// The page, beginning with the channel at a place or with all of them.
 fn page(site: &Site, place: Option<usize>) -> Response {
+    html(site, assets::page(&site.channels, place))
+}
+
+fn html(site: &Site, page: String) -> Response {
     let mut headers = no_store();
     headers.insert(header::CONTENT_SECURITY_POLICY, site.policy.clone());
     let no_referrer = HeaderValue::from_static("no-referrer");
     headers.insert(header::REFERRER_POLICY, no_referrer);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff());
-    (headers, Html(assets::page(&site.channels, place))).into_response()
+    (headers, Html(page)).into_response()
 }
 
 /// A file of the page.
@@ -268,7 +317,7 @@ async fn readiness(State(site): Shared) -> Response {
 /// A few lines of `name value` about each channel and the memory they share, for people and for
 /// `grep`.
 fn report(site: &Site) -> String {
-    let (held, allowed) = (site.budget.used(), site.budget.limit());
+    let (held, allowed) = (site.backstage.budget.used(), site.backstage.budget.limit());
     let mut text: String = site.channels.iter().map(|one| facts(one)).collect();
     text += &format!("frame_bytes_held {held}\nframe_bytes_allowed {allowed}\n");
     text
@@ -290,8 +339,8 @@ fn facts(channel: &Channel) -> String {
 }
 
 async fn nothing_here() -> impl IntoResponse {
-    let text = "nothing here; there is: / /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
-                /live/CHANNEL.ws /live.ws \
+    let text = "nothing here; there is: / /status /watch/CHANNEL /live/CHANNEL.mjpeg /live/CHANNEL.jpg \
+                /live/CHANNEL.ws /live.ws /api/openapi.json /api/v1/status \
                 /healthz /readyz /metrics, and as in ustreamer /stream /snapshot /state\n";
     (StatusCode::NOT_FOUND, no_store(), text)
 }
@@ -307,45 +356,4 @@ fn no_store() -> HeaderMap {
 
 fn ascii(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("digits and points are allowed in a header")
-}
-
-/// A connection that gives back what was already read from it, and then goes on.
-#[derive(Debug)]
-struct Replay {
-    head: Bytes,
-    stream: TcpStream,
-}
-
-impl AsyncRead for Replay {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.head.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let count = buffer.remaining().min(self.head.len());
-        buffer.put_slice(&self.head[..count]);
-        self.head.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Replay {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

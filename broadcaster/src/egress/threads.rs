@@ -103,7 +103,7 @@ impl Post {
 
 /// What a viewer's thread and the herald share.
 struct Line {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     has_input: AtomicBool,
     /// When the peer last took a byte of the payload it is being sent, or that was begun; `None`
     /// between payloads.
@@ -312,7 +312,7 @@ impl Desk {
         };
         if matches!(reason, Reason::Stalled(_) | Reason::Memory) {
             // A stuck peer takes no GOODBYE either: what is queued is thrown away with a reset.
-            let _ = SockRef::from(&self.line.stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(&*self.line.stream).set_linger(Some(Duration::ZERO));
         }
         self.guest.farewell(&reason);
     }
@@ -328,10 +328,12 @@ impl Desk {
             if self.shutdown.is_triggered() {
                 self.guest.viewer.end(Reason::Ended);
             }
-            if let Some(since) = slow_since
-                && !self.has_room(since)?
-            {
-                continue;
+            if let Some(since) = slow_since {
+                if !self.has_room(since)? {
+                    continue;
+                }
+                slow_since = None;
+                self.guest.viewer.waited(since, SystemClock.monotonic());
             }
             match self.next() {
                 Next::Send => slow_since = self.write()?,
@@ -352,7 +354,7 @@ impl Desk {
         let begun = SystemClock.monotonic();
         self.line.writing_since().get_or_insert(begun);
         let sent = self.guest.viewer.counters().bytes;
-        let outcome = self.guest.write(&self.line.stream, begun);
+        let outcome = self.guest.write(&*self.line.stream, begun);
         let now = SystemClock.monotonic();
         if self.guest.viewer.counters().bytes > sent {
             // The last of these bytes may have gone only now.
@@ -368,17 +370,18 @@ impl Desk {
 
     /// Waits for room up to [`SWEEP`]; an error if there has been none for too long.
     fn has_room(&self, since: Monotonic) -> Result<bool, Reason> {
-        let mut room = [PollFd::new(&self.line.stream, PollFlags::OUT)];
+        let mut room = [PollFd::new(&*self.line.stream, PollFlags::OUT)];
         let timeout = Timespec::try_from(SWEEP).expect("a second is not too long");
         if rustix::event::poll(&mut room, Some(&timeout)) != Ok(0) {
             return Ok(true);
         }
-        let limit = self.guest.viewer.stall_limit();
-        if SystemClock.monotonic().since(since) < limit {
-            Ok(false)
-        } else {
-            Err(Reason::Stalled(limit))
+        let viewer = &self.guest.viewer;
+        let limit = viewer.stall_limit();
+        let now = SystemClock.monotonic();
+        if now.since(since) >= limit {
+            return Err(Reason::Stalled(limit));
         }
+        viewer.stall(now).map_or(Ok(false), Err)
     }
 }
 

@@ -13,6 +13,8 @@
 //!   no more than it acknowledges; not to acknowledge anything for its `stall_limit` ends it.
 
 mod account;
+mod ending;
+pub mod figures;
 mod native;
 mod reason;
 pub mod socket;
@@ -28,6 +30,7 @@ use bytes::{Bytes, BytesMut};
 use common::wire::tcp::{self, Feedback};
 use common::{Clock, Monotonic, Payload, RecvError};
 
+use self::figures::{Figures, Skips};
 pub use self::reason::Reason;
 use self::socket::{Closing, Lobby};
 use self::watch::Watch;
@@ -60,6 +63,8 @@ pub struct Counters {
     pub sent: u64,
     /// Payloads passed over because they were too old or overwritten.
     pub skipped: u64,
+    /// The same by what held them up, once a payload was sent after them.
+    pub why: Skips,
     /// Payloads left out because the viewer asked for fewer frames.
     pub thinned: u64,
     /// Bytes handed to the kernel.
@@ -105,6 +110,7 @@ pub struct Viewer {
     /// For how long altogether the link took nothing while there was something to send.
     busy: Duration,
     counters: Counters,
+    figures: Arc<Figures>,
 }
 
 #[derive(Debug)]
@@ -128,6 +134,7 @@ impl Viewer {
             lane: 0,
             lobby: terms.lobby,
             stall_limit: terms.stall_limit,
+            figures: Arc::new(Figures::new(&watches, now)),
             watches,
             turn: 0,
             sending: None,
@@ -165,9 +172,18 @@ impl Viewer {
         &self.counters
     }
 
+    /// What anybody may be told of it, at any time.
+    #[must_use]
+    pub const fn figures(&self) -> &Arc<Figures> {
+        &self.figures
+    }
+
     /// Decides what is to be done now. To be called when the connection can take bytes.
     pub fn next(&mut self, now: Monotonic, framers: &mut (impl Framers + ?Sized)) -> Next {
         self.drop_stale(now);
+        if self.figures.is_dismissed() {
+            self.end(Reason::Dismissed);
+        }
         while self.sending.is_none() {
             if let Some(piece) = self.control.pop_front() {
                 self.begin(Framed::single(piece), None, 0, now);
@@ -198,7 +214,7 @@ impl Viewer {
             if !watch.is_open() {
                 continue;
             }
-            match watch.next(now, &mut self.counters) {
+            match watch.next(now, self.busy, &mut self.counters) {
                 Ok(payload) => {
                     self.turn = index + 1;
                     return Some((index, payload));
@@ -276,9 +292,27 @@ impl Viewer {
         sending.progress.advance(bytes);
         self.account_for_bytes(bytes, is_unbegun, now);
         self.progressed_at = now;
+        self.figures.progressed(now);
         if let Some(sent) = (self.sending).take_if(|sending| sending.progress.is_done()) {
             self.note_sent(&sent, now);
         }
+    }
+
+    /// Takes note of since when nothing is sent for lack of acknowledgements, if that is so.
+    fn note_silence(&self) {
+        let is_held = !self.watches.iter().any(Watch::is_open);
+        let windows = self
+            .watches
+            .iter()
+            .filter_map(|watch| watch.window.as_ref());
+        let since = windows.filter_map(window::Window::oldest).max();
+        self.figures.silent(since.filter(|_| is_held));
+    }
+
+    /// Takes note that the link took nothing from `since` to `now` though there was something to send, as
+    /// one who waits for room before it chooses finds out.
+    pub fn waited(&mut self, since: Monotonic, now: Monotonic) {
+        self.note_busy(now.since(since));
     }
 
     fn note_busy(&mut self, took: Duration) {
@@ -293,6 +327,7 @@ impl Viewer {
             self.note_busy(now.since(self.progressed_at));
         }
         self.progressed_at = now;
+        self.figures.progressed(now);
     }
 
     /// Takes in what the peer sent. Over plain HTTP nobody has anything to say.
@@ -310,65 +345,22 @@ impl Viewer {
         }
     }
 
-    /// Finishes the message begun, says GOODBYE where the protocol can, and asks to be closed.
-    pub fn end(&mut self, reason: Reason) {
-        if self.ending.is_some() {
-            return;
-        }
-        self.control.clear();
-        match self.protocol {
-            Protocol::Tcp => self.control.push_back(native::goodbye(&reason)),
-            Protocol::Ws => self.control.extend(socket::goodbye(&reason)),
-            Protocol::Http => {}
-        }
-        self.leave_off();
-        self.ending = Some(reason);
-    }
-
-    /// Takes back what is not begun.
-    fn leave_off(&mut self) {
-        (self.sending).take_if(|sending| sending.progress.is_unbegun());
-    }
-
-    /// The reason to close it, if the peer has taken no byte of a begun message for too long, or does
-    /// not take its leave.
-    #[must_use]
-    pub fn stall(&self, now: Monotonic) -> Option<Reason> {
-        if self.closing.is_overdue(now) {
-            return self.ending.clone();
-        }
-        let stalled_for = now.since(self.progressed_at);
-        let is_stalled = self.sending.is_some() && stalled_for >= self.stall_limit;
-        is_stalled.then_some(Reason::Stalled(self.stall_limit))
-    }
-
-    /// Why a viewer goes whose peer has closed the connection: it may have been asked to.
-    #[must_use]
-    pub fn reason_to_leave(&self) -> Reason {
-        self.ending.clone().unwrap_or(Reason::Left)
-    }
-
-    /// How long the viewer has held a begun payload without progress, if it holds one.
-    #[must_use]
-    pub fn held_for(&self, now: Monotonic) -> Option<Duration> {
-        let sending = self.sending.as_ref()?;
-        sending.payload.as_ref()?;
-        Some(now.since(self.progressed_at))
-    }
-
     /// Takes back a payload chosen earlier if no byte of it is out and it has grown too old.
     fn drop_stale(&mut self, now: Monotonic) {
         let unbegun = (self.sending.as_ref()).filter(|sending| sending.progress.is_unbegun());
-        let Some((payload, place)) =
-            unbegun.and_then(|sending| sending.payload.as_ref().zip(sending.place))
-        else {
+        let Some(sending) = unbegun else {
             return;
         };
+        let Some((payload, place)) = sending.payload.as_ref().zip(sending.place) else {
+            return;
+        };
+        let waited = now.since(sending.begun_at);
         let watch = (self.watches.iter_mut()).find(|watch| watch.place() == place);
         let is_stale =
             watch.is_some_and(|watch| watch.take_back_if_stale(payload, now, &mut self.counters));
         if is_stale {
             self.sending = None;
+            self.note_busy(waited);
         }
     }
 }
@@ -716,6 +708,22 @@ mod tests {
             };
             assert_eq!(bench.next(), expected);
         }
+    }
+
+    #[test]
+    fn what_a_link_makes_late_bit_by_bit_is_put_down_to_it() {
+        let mut bench = Bench::greeted(Protocol::Tcp);
+        bench.publish();
+        for _ in 0..12 {
+            bench.send(10);
+            for _ in 0..3 {
+                bench.clock.advance(33 * MS);
+                bench.publish();
+            }
+            bench.send(usize::MAX);
+        }
+        let why = bench.viewer.counters().why;
+        assert!(why.link > 0 && why.server == 0, "{why:?}");
     }
 
     #[test]

@@ -13,11 +13,13 @@ use broadcaster::config::DriverConfig;
 use broadcaster::egress::accept::{self, Door};
 use broadcaster::egress::admission::{Admission, Limits};
 use broadcaster::egress::metrics::{Counted, Metrics};
-use broadcaster::egress::pages::Pages;
+use broadcaster::egress::pages::{Backstage, Pages};
+use broadcaster::egress::register::Register;
 use broadcaster::egress::viewer::STALL_LIMIT;
 use broadcaster::egress::viewer::socket::Lobby;
 use broadcaster::egress::{Driver, Protocol};
-use common::{Budget, Shutdown, ring};
+use broadcaster::journal::Journal;
+use common::{Budget, Clock, Shutdown, SystemClock, ring};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -88,8 +90,18 @@ impl Hall {
             model: "ring",
             driver: rules.way.driver.name(),
         });
+        let register = Arc::new(Register::default());
+        let backstage = Backstage {
+            budget: budget.clone(),
+            register: register.clone(),
+            journal: Journal::default(),
+            model: "ring",
+            driver: rules.way.driver.name(),
+            started: SystemClock.monotonic(),
+        };
         let door = Arc::new(Door {
-            pages: Pages::new(channels.clone(), budget.clone(), None).with_metrics(metrics),
+            pages: Pages::new(channels.clone(), backstage, None).with_metrics(metrics),
+            register,
             admission,
             lobby: Arc::new(Lobby {
                 channels,

@@ -29,7 +29,7 @@ pub(crate) const FRAMES: usize = 20;
 const CURL_TIME_UP: i32 = 28;
 
 /// Runs a client to its end; how it ended and what it wrote.
-fn run(command: &mut Command) -> (ExitStatus, Vec<u8>) {
+pub(crate) fn run(command: &mut Command) -> (ExitStatus, Vec<u8>) {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut running = Running(child.unwrap());
     let mut stdout = running.0.stdout.take().unwrap();
@@ -83,7 +83,7 @@ pub(crate) fn skip_without(tool: &str) {
 
 fn is_installed(tool: &str) -> bool {
     let mut probe = match tool {
-        "cv2" | "pika" | "axe_playwright_python" | "prometheus_client" => {
+        "cv2" | "pika" | "axe_playwright_python" | "prometheus_client" | "schemathesis" => {
             let import = format!("import importlib.util as u; assert u.find_spec({tool:?})");
             let outcome = python().args(["-c", &import]).output();
             return outcome.is_ok_and(|output| output.status.success());

@@ -17,6 +17,7 @@ mod page;
 mod program;
 mod relay;
 mod stage;
+mod status;
 mod stills;
 mod storm;
 mod viewers;

@@ -6,7 +6,9 @@ Ends with 0 if everything was as it should be. What is on the screen is read off
 are taken by this program's clock, so that the page is not its own witness. Screenshots go to FOLDER.
 """
 
+import base64
 import importlib.util
+import json
 import pathlib
 import re
 import signal
@@ -16,8 +18,10 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 import cv2
+import numpy
 
 from chromium import Session, chromedriver, code_shown
 from opencv import sequence_number
@@ -262,22 +266,31 @@ def say(word):
 
 def lawful(scene):
     """axe-core (https://github.com/dequelabs/axe-core) finds nothing serious on any view."""
-    folder = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
-    axe = pathlib.Path(folder, "axe.min.js").read_text()
     session = scene.session
     for scheme in "light", "dark":
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        session.cdp("Emulation.setEmulatedMedia", features=[feature])
+        emulate(session, scheme)
         for path, name in ("/", "all"), ("/watch/main", "one"):
             scene.open(path)
             time.sleep(1)
-            session.run(axe)
-            found = session.run("return axe.run().then(({violations, passes}) => [violations, passes.length])")
-            violations, passes = found
-            assert passes > 10, passes
-            faults = [(one["id"], one["impact"], [node["html"] for node in one["nodes"]]) for one in violations]
-            assert not faults, (scheme, path, faults)
+            check_with_axe(session, (scheme, path))
             scene.keep(session.screenshot(), f"{name}-{scheme}")
+
+
+def emulate(session, scheme):
+    """Light or dark, as if the system said so."""
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    session.cdp("Emulation.setEmulatedMedia", features=[feature])
+
+
+def check_with_axe(session, what):
+    folder = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
+    session.run(pathlib.Path(folder, "axe.min.js").read_text())
+    violations, passes = session.run(
+        "return axe.run().then(({violations, passes}) => [violations, passes.length])"
+    )
+    assert passes > 10, passes
+    faults = [(one["id"], one["impact"], [node["html"] for node in one["nodes"]]) for one in violations]
+    assert not faults, (*what, faults)
 
 
 def keys(scene):
@@ -285,11 +298,11 @@ def keys(scene):
     scene.open()
     scene.session.wait_for("document.querySelectorAll('.badge:not([hidden])').length === 0")
     names = []
-    for _ in range(3):
+    for _ in range(4):
         press(scene.session, "\ue004")
         focused = "return document.activeElement.ariaLabel ?? document.activeElement.textContent"
         names.append(scene.session.run(focused))
-    assert names == ["Framecast", "main", "lab"], names
+    assert names == ["Framecast", "Status", "main", "lab"], names
     scene.session.run("document.querySelectorAll('.tile')[1].focus()")
     press(scene.session, "\ue007")
     scene.session.wait_for("location.pathname === '/watch/lab'")
@@ -308,6 +321,107 @@ def refused(scene):
     scene.session.open(scene.url)
     scene.session.wait_for("document.querySelector('.badge')?.textContent.includes('only tcp:// can deliver')")
     scene.keep(scene.session.screenshot(), "refused")
+
+
+ROWS = """
+    [...document.querySelectorAll("#viewers tbody tr")].map(row =>
+        Object.fromEntries([...row.children].map(cell => [cell.dataset.label, cell.textContent])))
+""".strip()
+
+
+# The worst first.
+VERDICTS = [
+    r"client does not read: it has taken nothing for \d s",
+    r"link carries (1\.\d|0\.\d\d) Mbit/s, needs \d\.\d",
+    "asks for 5 frames a second and gets them",
+    "keeps up",
+]
+
+
+def status(scene, screen):
+    """The page of figures says what the API says, fits on the screen, and axe finds nothing wrong."""
+    session = scene.session
+    # Over the line that everybody takes: the link on the page of pictures.
+    scene.open()
+    scene.press("a.place")
+    session.wait_for("location.pathname === '/status'")
+    session.wait_for("document.querySelectorAll('#viewers tbody tr').length === 4")
+    session.wait_for("document.querySelector('.verdict').textContent.startsWith('client does not read')")
+    # Whoever does not read is closed ten seconds after it stopped.
+    time.sleep(2)
+    rows = session.run(f"return {ROWS}")
+    told = api(scene, "/api/v1/viewers?order=worst")["viewers"]
+    for verdict, row, one in zip(VERDICTS, rows, told, strict=True):
+        assert re.fullmatch(verdict, row["Verdict"]) and re.fullmatch(verdict, one["verdict"]["text"]), (row, one)
+    for row, one in zip(rows, told):
+        assert row["Viewer"] == f"{one['address']} {one['protocol']}", (row, one)
+        assert row["Channel"] == one["channels"][0]["name"], (row, one)
+        rate, bitrate = row["Rate"].split()[0], row["Bitrate"].split()
+        assert abs(float(rate) - one["lately"]["rate"]) <= 3, (row, one)
+        bps = float(bitrate[0]) * {"kbit/s": 1e3, "Mbit/s": 1e6}[bitrate[1]]
+        assert abs(bps - one["lately"]["bitrate_bps"]) <= 0.2 * bps + 60e3, (row, one)
+    facts = api(scene, "/api/v1/status")
+    assert scene.figure("version") == facts["version"]
+    assert scene.figure("viewers") == "4" == str(facts["viewers"])
+    cards = session.run("return [...document.querySelectorAll('.source')].map(card => card.innerText)")
+    assert len(cards) == 2, cards
+    for card, channel in zip(cards, facts["channels"]):
+        assert channel["name"] in card and "live" in card, card
+        assert channel["source"]["description"] in card and "30 of 30 fps" in card, card
+    points = "return [...document.querySelectorAll('polyline')].map(line => line.points.numberOfItems)"
+    assert all(3 <= count <= 30 for count in session.run(points)), session.run(points)
+    memory = session.run("return document.querySelector('#memory-chart strong').textContent")
+    assert abs(float(memory.split()[0]) * 1e6 - facts["memory"]["rss_bytes"]) < 20e6, (memory, facts)
+    for scheme in "light", "dark":
+        emulate(session, scheme)
+        time.sleep(0.5)
+        check_with_axe(session, (scheme, "/status"))
+        assert session.run("return document.documentElement.scrollWidth <= innerWidth"), "wider than the screen"
+        scene.keep(session.screenshot(), f"status-{screen}-{scheme}")
+        scene.keep(whole(session), f"status-{screen}-{scheme}-whole")
+    log = session.ask("POST", "/se/log", {"type": "browser"})
+    assert not log, log
+    scene.press("a.brand")
+    session.wait_for("location.pathname === '/'")
+
+
+def status_desktop(scene):
+    status(scene, "desktop")
+
+
+def status_phone(scene):
+    status(scene, "phone")
+
+
+def status_hidden(scene):
+    """A page of figures that nobody sees asks for nothing, and goes on when it is seen."""
+    proxy = Proxy(scene.url)
+    session = scene.session
+    session.open(proxy.url + "/status")
+    session.wait_for("document.querySelectorAll('.source').length === 1")
+    tab = session.ask("GET", "/window")
+    other = session.ask("POST", "/window/new", {"type": "tab"})["handle"]
+    session.ask("POST", "/window", {"handle": other})
+    time.sleep(2)
+    before = len(proxy.lines)
+    assert before > 4, before
+    time.sleep(4)
+    assert len(proxy.lines) == before, len(proxy.lines) - before
+    session.ask("POST", "/window", {"handle": tab})
+    session.wait_for("!document.hidden")
+    time.sleep(3)
+    assert len(proxy.lines) >= before + 4, len(proxy.lines) - before
+
+
+def api(scene, path):
+    with urllib.request.urlopen(scene.url + path) as answer:
+        return json.load(answer)
+
+
+def whole(session):
+    """All of the page, also what is below the screen."""
+    png = session.cdp("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+    return cv2.imdecode(numpy.frombuffer(base64.b64decode(png), numpy.uint8), cv2.IMREAD_COLOR)
 
 
 def press(session, key):
@@ -422,6 +536,7 @@ def carry(source, sink, is_from_server, line):
 
 
 SCENES = [desktop, phone, rate, age, hold, replay, twelve, hidden, restart, lawful, keys, plain, refused, memory]
+SCENES += [status_desktop, status_phone, status_hidden]
 
 
 def give_up(*_):
@@ -433,7 +548,8 @@ def main():
     [scene] = [scene for scene in SCENES if scene.__name__ == name]
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(DEADLINE_S if scene is not memory else 300)
-    screen = {phone: "phone", desktop: "desktop"}.get(scene, "wide")
+    screens = {phone: "phone", desktop: "desktop", status_phone: "phone", status_desktop: "desktop"}
+    screen = screens.get(scene, "wide")
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
         chromedriver(home) as driver,

@@ -3,16 +3,17 @@
 //! The scenes are in `page.py`; here is what is on for each of them. Screenshots stay in the target
 //! folder's `tmp`, to be looked at.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::clients::{are_installed, run_well, script};
 use crate::program::{command, start};
 use crate::relay::link::{self, Line};
 use crate::relay::{free_address, relay_of};
-use crate::stage::{Running, Stage};
+use crate::stage::{Native, Running, Stage, patient};
 
 /// What a scene needs; `None` if it is not here and the test is to be skipped.
 fn scene(name: &str, server: SocketAddr) -> Option<Command> {
@@ -141,6 +142,42 @@ fn the_keyboard_is_enough() {
 #[test]
 fn it_says_why_there_is_nothing_to_be_seen() {
     look("refused", &Stage::with("--source pattern?bytes=50"));
+}
+
+/// The page of figures, with a viewer that keeps up, one that asks for less, one behind a thin line, and
+/// one that does not read.
+fn look_at_figures(scene: &str) {
+    let stage = channels(&["main", "lab"], "source = \"pattern\"");
+    let keeps_up = stage.native();
+    let _stopped = stage.native_of("lab");
+    let mut fewer = patient(stage.http);
+    write!(
+        fewer,
+        "GET /live/lab.mjpeg?fps=5 HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    .unwrap();
+    let mut behind = Native::connect(link::open(stage.tcp, Line::Thin(150_000)));
+    behind.hello("");
+    // They read until the server ends.
+    for mut stream in [keeps_up.stream, fewer, behind.stream] {
+        thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
+    }
+    look(scene, &stage);
+}
+
+#[test]
+fn on_a_desktop_the_status_agrees_with_the_api() {
+    look_at_figures("status_desktop");
+}
+
+#[test]
+fn on_a_phone_the_status_agrees_with_the_api() {
+    look_at_figures("status_phone");
+}
+
+#[test]
+fn a_hidden_status_asks_for_nothing() {
+    look("status_hidden", &Stage::with("--source pattern"));
 }
 
 #[test]

@@ -176,13 +176,19 @@ impl Socket {
 
     /// The channel and the numbers of the next payload.
     pub(crate) fn seqs(&mut self) -> (u16, Vec<u64>) {
+        let (ch, seqs) = self.unacknowledged();
+        let (seq, took_ms) = (*seqs.last().unwrap(), None);
+        self.say(&Request::Ack { ch, seq, took_ms });
+        (ch, seqs)
+    }
+
+    /// The same, not acknowledged.
+    pub(crate) fn unacknowledged(&mut self) -> (u16, Vec<u64>) {
         loop {
             match ws::Message::decode(&mut self.buffer, Sender::Server) {
                 Ok(ws::Message::Binary(body)) => {
                     let (ch, frames) = ws::decode_payload(&body).unwrap();
-                    let seqs: Vec<_> = frames.iter().map(|f| f.head.identity.seq).collect();
-                    let (seq, took_ms) = (*seqs.last().unwrap(), None);
-                    self.say(&Request::Ack { ch, seq, took_ms });
+                    let seqs = frames.iter().map(|f| f.head.identity.seq).collect();
                     return (ch, seqs);
                 }
                 Ok(_) => {}

@@ -157,6 +157,7 @@ mod tests {
             synchrony_ms: None,
             bitrate_bps: 21_624_000.0,
             fps: 30.0,
+            fps_least: 29.0,
             cpu: 1.0,
             elapsed_s: 1.0,
             pictures: None,

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use common::wire::tcp::{GoodbyeCode, Message};
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,6 +47,7 @@ fn wrong_arguments_end_with_2_and_one_line() {
         &["tcp://cam"],
         &["tcp://cam:1", "--duration", "soon"],
         &["tcp://cam:1", "--count", "0"],
+        &["tcp://cam:1", "--duration", "2s", "--warm-up", "2s"],
     ] {
         let output = run(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -120,6 +123,31 @@ fn the_summary_is_the_last_object_and_counts_everything() {
     }
     let first = String::from_utf8(output.stdout).unwrap();
     assert_eq!(json(first.lines().next().unwrap())["kind"], "second");
+}
+
+#[test]
+fn what_comes_before_the_end_of_the_warm_up_is_left_out() {
+    let port = serve_one(|peer| {
+        peer.welcome();
+        // A gap of one, then nothing until the warm-up is over.
+        for seq in [1, 2, 4] {
+            peer.say(Message::Payload(vec![frame(1, seq)]));
+        }
+        thread::sleep(Duration::from_millis(900));
+        for seq in [5, 7] {
+            peer.say(Message::Payload(vec![frame(1, seq)]));
+        }
+        peer.hold();
+    });
+    let url = format!("tcp://127.0.0.1:{port}");
+    let output = run(&[&url, "--warm-up", "600ms", "--duration", "1600ms", "--json"]);
+    let summary = last_json(&output);
+    let count = |name: &str| summary[name].as_u64().unwrap();
+    assert_eq!((count("frames"), count("skipped")), (2, 1), "{summary}");
+    let seconds = summary["elapsed_s"].as_f64().unwrap();
+    assert!((0.9..1.3).contains(&seconds), "{summary}");
+    let flow = seconds * summary["fps_least"].as_f64().unwrap();
+    assert!((flow - 2.0).abs() < 0.01, "{summary}");
 }
 
 #[test]

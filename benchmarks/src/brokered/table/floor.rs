@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Cells, describe, name, percent, pss, setting};
 use crate::brokered::cells::{Case, Cell, MAKING, Run, Way};
-use crate::table::distinct;
+use crate::spread::distinct;
 
 /// What ours may cost at each side of the broker, in units of the floor.
 const BAR: f64 = 1.2;

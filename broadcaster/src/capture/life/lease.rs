@@ -94,6 +94,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
         self.close(State::Idle);
         self.flowing_since = None;
         self.outage = None;
+        self.channel.sources.untroubled();
         // Ready all the time, also between the placeholder and the word that it is at rest.
         (self.channel.counters).set_source_state(SourceState::Starting);
         let placeholder = self.make_placeholder(Reason::Starting);

@@ -41,10 +41,14 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// Whoever is relayed has lost its source: viewers here get the very placeholder.
     pub(super) fn pass_on_outage(&mut self, frame: Frame) {
-        // One that is opened on demand may begin with it.
+        let why = "the source sends a placeholder: its own source is gone";
         if self.outage.is_none() {
-            warn!("the source sends a placeholder: its own source is gone");
+            warn!("{why}");
             self.note_loss();
+        }
+        // One that is opened on demand may begin with it.
+        if !self.is_starting() {
+            self.channel.sources.lost(why);
         }
         let now = self.clock.monotonic();
         let known = self.outage.as_ref();
@@ -69,6 +73,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
         let Some(outage) = self.outage.take() else {
             return;
         };
+        self.channel.sources.untroubled();
         let took_ms = now.since(outage.since).as_millis();
         match outage.reason {
             Reason::Starting => debug!(took_ms, "pictures flow"),
@@ -81,6 +86,9 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// The source is away and will come back by itself; why, it says by itself.
     pub(super) fn wait_for_return(&mut self) {
+        if !self.is_starting() {
+            self.channel.sources.lost("no picture comes");
+        }
         if self.outage.is_none() {
             info!("no picture comes, a placeholder is shown until one does");
             self.show_placeholder();
@@ -88,6 +96,7 @@ impl<P: Publish, C: Clock> Life<P, C> {
     }
 
     pub(super) fn begin_outage(&mut self, reason: &str) {
+        self.channel.sources.lost(reason);
         if self.outage.is_some() && !self.is_starting() {
             debug!(reason, "source still away");
             return;

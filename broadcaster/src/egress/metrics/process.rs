@@ -1,4 +1,4 @@
-//! What this process costs, under the names that all programs with `/metrics` use.
+//! What this process costs: what all programs with `/metrics` tell, and the API.
 //!
 //! Read when it is asked for, from a few files that the kernel makes in microseconds;
 //! [`common::sampler`] reads far more, which takes milliseconds and grows with the number of viewers.
@@ -11,14 +11,14 @@ use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Processor time of all threads so far, in user and kernel mode.
-pub(super) fn cpu() -> Option<Duration> {
+pub(in crate::egress) fn cpu() -> Option<Duration> {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     let (seconds, nanos) = (u64::try_from(spent.tv_sec), u32::try_from(spent.tv_nsec));
     Some(Duration::new(seconds.ok()?, nanos.ok()?))
 }
 
 /// Bytes of memory in use.
-pub(super) fn resident_bytes() -> Option<u64> {
+pub(in crate::egress) fn resident_bytes() -> Option<u64> {
     // proc(5): the second field of statm counts resident pages.
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;

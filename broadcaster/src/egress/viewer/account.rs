@@ -1,7 +1,9 @@
-//! What a viewer adds to the counters of the channels it watches.
+//! What a viewer counts: for itself, and for the channels it watches.
 //!
-//! All viewers of a worker add to the same ones ([`Traffic`](crate::egress::traffic::Traffic)): none
-//! of them can be told apart there. What one viewer alone got is in its [`Counters`](super::Counters).
+//! What one viewer alone got is in its [`Counters`](super::Counters), and in its
+//! [`Figures`](super::figures::Figures) for whoever asks while it watches. All viewers of a worker add to
+//! the same counters of a channel ([`Traffic`](crate::egress::traffic::Traffic)): none of them can be
+//! told apart there.
 
 use common::{Monotonic, Payload};
 
@@ -47,7 +49,7 @@ impl Viewer {
             if let Some(tally) = tally {
                 tally.began(age);
             }
-            self.counters.ages.record(age);
+            self.figures.age(self.counters.ages.record(age));
         }
     }
 
@@ -56,22 +58,23 @@ impl Viewer {
         let took = now.since(sent.begun_at);
         self.counters.sent += u64::from(sent.payload.is_some());
         self.note_busy(took);
-        let Some(place) = sent.place else {
-            return;
-        };
-        if sent.frames > 0
-            && let Some(tally) = self.tally(place)
-        {
-            tally.sent(sent.frames, took);
+        if let Some(place) = sent.place {
+            if sent.frames > 0
+                && let Some(tally) = self.tally(place)
+            {
+                tally.sent(sent.frames, took);
+            }
+            let watch = self.watch_mut(place);
+            if let Some(window) = watch.and_then(|watch| watch.window.as_mut()) {
+                window.sent(now);
+                self.note_silence();
+            }
         }
-        let watch = self.watch_mut(place);
-        if let Some(window) = watch.and_then(|watch| watch.window.as_mut()) {
-            window.sent(now);
-        }
+        self.figures.count(&self.counters, now);
     }
 
-    /// The next payload is about to be sent: counts what was passed over before it, and tells of it
-    /// where that can be told, behind the payload.
+    /// The next payload is about to be sent: counts what was passed over before it by what held it up,
+    /// and tells of it where that can be told, behind the payload.
     pub(super) fn account_for_gap(&mut self, index: usize) {
         let watch = &mut self.watches[index];
         let (place, thinned) = (watch.place(), watch.take_thinned());
@@ -82,6 +85,7 @@ impl Viewer {
         }
         if let Some((count, why)) = skipped {
             tally.skipped(count, why);
+            self.counters.why.add(count, why);
             if self.protocol == Protocol::Ws {
                 self.tell_skips(place, count, why);
             }

@@ -44,7 +44,9 @@ pub(super) fn goodbye(reason: &Reason) -> Bytes {
     let code = match reason {
         Reason::Protocol(_) | Reason::Floods | Reason::Unacknowledged(_) => GoodbyeCode::Protocol,
         Reason::Stalled(_) | Reason::Memory => GoodbyeCode::Busy,
-        Reason::Left | Reason::Ended | Reason::Opaque | Reason::Io(_) => GoodbyeCode::ShuttingDown,
+        Reason::Left | Reason::Dismissed | Reason::Ended | Reason::Opaque | Reason::Io(_) => {
+            GoodbyeCode::ShuttingDown
+        }
     };
     Message::Goodbye(Goodbye {
         code,

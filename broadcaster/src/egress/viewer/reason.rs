@@ -25,6 +25,9 @@ pub enum Reason {
     /// Memory is tight, and this viewer has held its frame for longest.
     #[error("held a frame for longest while memory was tight")]
     Memory,
+    /// Somebody who may has sent it away.
+    #[error("was sent away")]
+    Dismissed,
     /// The stream has ended.
     #[error("the broadcast has ended")]
     Ended,
@@ -38,13 +41,14 @@ pub enum Reason {
 
 impl Reason {
     /// Each in a word that never changes, for those who count.
-    pub const WORDS: [&'static str; 9] = [
+    pub const WORDS: [&'static str; 10] = [
         "left",
         "stalled",
         "unacknowledged",
         "protocol",
         "floods",
         "memory",
+        "dismissed",
         "ended",
         "opaque",
         "io",
@@ -60,9 +64,32 @@ impl Reason {
             Self::Protocol(_) => "protocol",
             Self::Floods => "floods",
             Self::Memory => "memory",
+            Self::Dismissed => "dismissed",
             Self::Ended => "ended",
             Self::Opaque => "opaque",
             Self::Io(_) => "io",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_a_word_among_all_of_them() {
+        let reasons = [
+            Reason::Left,
+            Reason::Stalled(Duration::ZERO),
+            Reason::Unacknowledged(Duration::ZERO),
+            Reason::Protocol(DecodeError::Incomplete { needed: 1 }),
+            Reason::Floods,
+            Reason::Memory,
+            Reason::Dismissed,
+            Reason::Ended,
+            Reason::Opaque,
+            Reason::Io(String::new()),
+        ];
+        assert_eq!(reasons.map(|reason| reason.word()), Reason::WORDS);
     }
 }

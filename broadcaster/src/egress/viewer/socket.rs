@@ -211,6 +211,7 @@ impl Viewer {
                 if let Some(window) = watch.and_then(|watch| watch.window.as_mut()) {
                     window.acknowledge(seq, took, now);
                 }
+                self.note_silence();
             }
             Request::Ping { t } => {
                 let now = text::millis(clock.wall());
@@ -235,6 +236,7 @@ impl Viewer {
             let subscribed = subscribed(watch);
             self.say(subscribed);
         }
+        self.note_watches();
     }
 
     fn end_watch(&mut self, place: usize) {
@@ -243,6 +245,12 @@ impl Viewer {
         };
         self.sending.take_if(|sending| is_meant(sending));
         self.watches.retain(|watch| watch.place() != place);
+        self.note_watches();
+    }
+
+    fn note_watches(&self) {
+        self.figures.watch(&self.watches);
+        self.note_silence();
     }
 
     /// Ends a watch whose frames cannot be sent any more.
@@ -251,6 +259,7 @@ impl Viewer {
         let channel = watch.channel().name.clone();
         let text = Reason::Opaque.to_string();
         self.say(encode(&Notice::Refused { channel, text }));
+        self.note_watches();
     }
 
     /// Tells what was skipped of a channel, behind the payload that comes after the gap.
@@ -293,7 +302,7 @@ pub(super) fn goodbye(reason: &Reason) -> [Bytes; 2] {
     let code = match reason {
         Reason::Left => CloseCode::Normal,
         Reason::Protocol(_) => CloseCode::Protocol,
-        Reason::Floods | Reason::Unacknowledged(_) => CloseCode::Policy,
+        Reason::Floods | Reason::Unacknowledged(_) | Reason::Dismissed => CloseCode::Policy,
         Reason::Stalled(_) | Reason::Memory => CloseCode::TryAgain,
         Reason::Ended | Reason::Opaque | Reason::Io(_) => CloseCode::GoingAway,
     };

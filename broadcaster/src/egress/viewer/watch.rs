@@ -12,7 +12,7 @@ use common::wire::ws::text::Cause;
 use common::{Format, Monotonic, Payload, RecvError, Subscribe};
 
 use super::Counters;
-use super::window::Window;
+use super::window::{Held, Window};
 use crate::beat::Beat;
 use crate::channel::Channel;
 use crate::egress::Protocol;
@@ -45,7 +45,7 @@ pub struct Watch {
     untold: u64,
     /// Payloads left out as the viewer asked, but for those that are accounted for.
     thinned: u64,
-    /// How long the connection had been busy when the last payload was chosen.
+    /// How long the connection had been busy when nothing was late.
     busy_before: Duration,
 }
 
@@ -96,6 +96,15 @@ impl Watch {
         self.max_age
     }
 
+    /// How it is wished.
+    #[must_use]
+    pub fn wish(&self) -> Wish {
+        Wish {
+            max_age: self.max_age,
+            interval: self.beat.as_ref().map(Beat::interval),
+        }
+    }
+
     /// Goes on as it is wished now.
     pub(super) fn change(&mut self, wish: Wish) {
         self.max_age = wish.max_age;
@@ -113,10 +122,12 @@ impl Watch {
         }
     }
 
-    /// The next payload worth sending; `TimedOut` or `Closed` if there is none.
+    /// The next payload worth sending; `TimedOut` or `Closed` if there is none. `busy` is how long the
+    /// connection has been busy altogether.
     pub(super) fn next(
         &mut self,
         now: Monotonic,
+        busy: Duration,
         counters: &mut Counters,
     ) -> Result<Arc<Payload>, RecvError> {
         let mut passed_over = 0;
@@ -136,6 +147,10 @@ impl Watch {
                 Err(RecvError::Lagged { skipped }) => passed_over += skipped,
                 outcome => {
                     self.count_skipped(passed_over, counters);
+                    if self.untold == 0 {
+                        // Nothing is late, so what held up before is not what will have held up.
+                        self.take_held(busy);
+                    }
                     return outcome;
                 }
             }
@@ -169,13 +184,14 @@ impl Watch {
         true
     }
 
-    /// How many payloads were skipped since this was asked last, and what held them up. `busy` is how
-    /// long the connection has been busy altogether.
+    /// How many payloads were skipped since this was asked last, and what held them up since the viewer
+    /// had all there was. `busy` is how long the connection has been busy altogether.
     pub(super) fn take_skips(&mut self, busy: Duration) -> Option<(u64, Cause)> {
+        if self.untold == 0 {
+            return None;
+        }
         let untold = std::mem::take(&mut self.untold);
-        let held = self.window.as_mut().map(Window::take_held);
-        let mut held = held.unwrap_or_default();
-        held.link += busy.saturating_sub(std::mem::replace(&mut self.busy_before, busy));
+        let held = self.take_held(busy);
         // Nothing is skipped before it is so old; half, for there may be several hindrances.
         let cause = if (held.link + held.device) * 2 < self.max_age {
             Cause::Server
@@ -184,7 +200,14 @@ impl Watch {
         } else {
             Cause::Link
         };
-        (untold > 0).then_some((untold, cause))
+        Some((untold, cause))
+    }
+
+    fn take_held(&mut self, busy: Duration) -> Held {
+        let held = self.window.as_mut().map(Window::take_held);
+        let mut held = held.unwrap_or_default();
+        held.link += busy.saturating_sub(std::mem::replace(&mut self.busy_before, busy));
+        held
     }
 
     /// How many payloads were left out, since this was asked last, because fewer were asked for.

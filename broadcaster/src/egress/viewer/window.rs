@@ -84,8 +84,12 @@ impl Window {
 
     /// Whether the viewer has kept silent about something it was sent for as long as this.
     pub(super) fn is_overdue(&self, limit: Duration, now: Monotonic) -> bool {
-        let sent_at = self.unacknowledged.front().and_then(|sent| sent.at);
-        sent_at.is_some_and(|at| now.since(at) >= limit)
+        self.oldest().is_some_and(|at| now.since(at) >= limit)
+    }
+
+    /// When the oldest payload was sent that is not acknowledged, if there is one.
+    pub(super) fn oldest(&self) -> Option<Monotonic> {
+        self.unacknowledged.front().and_then(|sent| sent.at)
     }
 
     /// What held payloads up since this was asked last.
