@@ -8,6 +8,7 @@
 //! Names are resolved and connections opened on a thread of their own, so that [`Ingress::recv`]
 //! keeps its timeout even when the network does not answer.
 
+mod attend;
 pub mod backoff;
 mod connection;
 mod damage;
@@ -23,6 +24,7 @@ mod ws;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, mpsc};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use common::{
 };
 use tracing::{debug, info, warn};
 
+pub use self::attend::Work;
 use self::backoff::Backoff;
 use self::connection::{Connection, Memory};
 pub use self::error::Error;
@@ -262,12 +265,16 @@ impl Ingress {
     fn dial(&mut self) {
         let (answer, answered) = mpsc::channel();
         let (source, options, dial) = (self.source.clone(), self.options, self.dials);
+        let task = self.memory.task.clone();
         self.dials += 1;
         let spawned = thread::Builder::new()
             .name("dial".to_owned())
             .stack_size(DIALLER_STACK_BYTES)
-            // Nobody may be waiting any more: then the connection is closed again.
-            .spawn(move || drop(answer.send(Connection::open(&source, &options, dial))));
+            .spawn(move || {
+                // Nobody may be waiting any more: then the connection is closed again.
+                drop(answer.send(Connection::open(&source, &options, dial)));
+                task.inspect(Waker::wake_by_ref);
+            });
         match spawned {
             Ok(_) => self.state = State::Dialling(answered),
             Err(error) => self.failed(error.into()),

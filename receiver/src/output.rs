@@ -26,6 +26,7 @@ pub use self::stage::{Bell, Stage};
 use crate::args::Screen;
 use crate::config::Config;
 use crate::figures::Figures;
+use crate::ingress::Work;
 
 /// Why frames cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +142,15 @@ impl Outputs {
         match &mut self.saver {
             Some(saver) => Ok(saver.take(frame)?),
             None => Ok(()),
+        }
+    }
+
+    /// What taking a frame amounts to.
+    #[must_use]
+    pub const fn work(&self) -> Work {
+        match (&self.saver, &self.decoder) {
+            (None, None) => Work::Brief,
+            _ => Work::Long,
         }
     }
 

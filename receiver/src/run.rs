@@ -118,14 +118,14 @@ fn start(config: &Config, shutdown: &Shutdown) -> Result<Started, Error> {
         let stage = config.is_shown().then(stage);
         stages.extend(stage.clone());
         let watcher = Watcher {
-            ingress: Ingress::open(config.source.clone(), config.options, shutdown.clone()),
             outputs: config.outputs(index)?,
             stage,
             slot: slot.clone(),
             shutdown: shutdown.clone(),
             alive: alive.clone(),
         };
-        let started = watcher.spawn(index);
+        let ingress = Ingress::open(config.source.clone(), config.options, shutdown.clone());
+        let started = watcher.start(ingress, index);
         started.map_err(|source| Error::Thread { index, source })?;
         slots.push(slot);
     }

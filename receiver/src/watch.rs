@@ -1,23 +1,20 @@
-//! One receiver: a thread that takes payloads, counts them, and hands frames to its outputs.
+//! One receiver: takes payloads, counts them, and hands frames to its outputs.
 //!
 //! What it has seen lies in a [`Slot`], from which whoever reports takes it once a second. The lock
 //! is taken once a payload and is held for moments.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 use std::time::Duration;
 
-use common::{Clock, Identity, Monotonic, Payload, RecvError, Shutdown, Subscribe, SystemClock};
+use common::{Clock, Identity, Monotonic, Payload, RecvError, Shutdown, SystemClock};
 
 use crate::account::{Account, Counts, Kind};
 use crate::ingress::Ingress;
 use crate::output::{self, Outputs, Stage, Tally};
 
-const STACK_BYTES: usize = 256 << 10;
-/// How often the state is brought up to date when nothing comes.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// Most arrivals, and most showings, that wait to be taken; further ones have no age.
 const MAX_ARRIVALS: usize = 1 << 16;
 
@@ -124,8 +121,6 @@ impl Slot {
 /// A receiver, ready to start.
 #[derive(Debug)]
 pub struct Watcher {
-    /// Where payloads come from.
-    pub ingress: Ingress,
     /// What becomes of frames.
     pub outputs: Outputs,
     /// Where to leave frames to be shown, if somebody looks.
@@ -139,44 +134,59 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts the thread `receiver-INDEX`.
+    /// Starts it, as the thread `receiver-INDEX` if it needs one.
     ///
     /// # Errors
     /// If the system has no more threads.
-    pub fn spawn(self, index: u16) -> io::Result<()> {
-        thread::Builder::new()
-            .name(format!("receiver-{index}"))
-            .stack_size(STACK_BYTES)
-            .spawn(move || self.run())
-            .map(drop)
+    pub fn start(mut self, ingress: Ingress, index: u16) -> io::Result<()> {
+        let mut account = Account::default();
+        let work = self.outputs.work();
+        ingress.attend(
+            format!("receiver-{index}"),
+            work,
+            move |ingress, outcome| self.see(ingress, outcome, &mut account),
+        )
     }
 
-    fn run(mut self) {
-        let mut account = Account::default();
-        loop {
-            let outcome = match self.ingress.recv(PATIENCE) {
-                Ok(payload) => self.take(&payload, &mut account),
-                Err(RecvError::TimedOut | RecvError::Lagged { .. }) => Ok(()),
-                Err(RecvError::Closed) => break,
-            };
-            self.update(&account);
-            if let Err(error) = outcome {
-                return self.fail(error.to_string());
+    fn see(
+        &mut self,
+        ingress: &Ingress,
+        outcome: Result<Arc<Payload>, RecvError>,
+        account: &mut Account,
+    ) -> ControlFlow<()> {
+        let taken = match outcome {
+            Ok(payload) => self.take(&payload, ingress, account),
+            Err(RecvError::TimedOut | RecvError::Lagged { .. }) => Ok(()),
+            Err(RecvError::Closed) => {
+                if !self.shutdown.is_triggered() {
+                    let reason = ingress.last_error().map(ToString::to_string);
+                    self.fail(reason.unwrap_or_else(|| "the stream has ended".to_owned()));
+                }
+                return ControlFlow::Break(());
+            }
+        };
+        self.update(ingress, account);
+        match taken {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.fail(error.to_string());
+                ControlFlow::Break(())
             }
         }
-        if !self.shutdown.is_triggered() {
-            let reason = self.ingress.last_error().map(ToString::to_string);
-            self.fail(reason.unwrap_or_else(|| "the stream has ended".to_owned()));
-        }
     }
 
-    fn take(&mut self, payload: &Payload, account: &mut Account) -> Result<(), output::Error> {
+    fn take(
+        &mut self,
+        payload: &Payload,
+        ingress: &Ingress,
+        account: &mut Account,
+    ) -> Result<(), output::Error> {
         let arrived_at = SystemClock.wall();
         let mut frames = Vec::with_capacity(payload.frames.len());
         for frame in &payload.frames {
             let kind = account.add(&frame.head, frame.data().len());
             if let Some(stage) = self.stage.as_ref().filter(|_| kind != Kind::Duplicate) {
-                stage.put(frame.clone(), self.ingress.age(&frame.head, arrived_at));
+                stage.put(frame.clone(), ingress.age(&frame.head, arrived_at));
             }
             if kind == Kind::New {
                 frames.push(frame);
@@ -189,23 +199,23 @@ impl Watcher {
                 .extend(frames.iter().take(room).map(|frame| Arrival {
                     identity: frame.head.identity,
                     at: payload.published_at,
-                    age: self.ingress.age(&frame.head, arrived_at),
+                    age: ingress.age(&frame.head, arrived_at),
                 }));
         }
         (frames.into_iter()).try_for_each(|frame| self.outputs.take(frame))
     }
 
-    fn update(&self, account: &Account) {
+    fn update(&self, ingress: &Ingress, account: &Account) {
         let mut seen = self.slot.lock();
         seen.counts = Counts {
-            damaged: self.ingress.damaged(),
+            damaged: ingress.damaged(),
             ..account.counts()
         };
         seen.tally = self.outputs.tally();
-        seen.health = if self.ingress.is_connected() {
+        seen.health = if ingress.is_connected() {
             Health::Connected
         } else {
-            Health::Waiting(self.ingress.last_error().map(ToString::to_string))
+            Health::Waiting(ingress.last_error().map(ToString::to_string))
         };
     }
 

@@ -1,7 +1,7 @@
 //! A process full of readers of one exchange: ours, as a receiver has them, or the floor's.
 //!
-//! They are apart from the program that measures so that they have a cost of their own. Ours are one
-//! thread each that takes payloads from an [`Ingress`], all bytes checked, as in the receiver; what the
+//! They are apart from the program that measures so that they have a cost of their own. Ours take
+//! payloads from an [`Ingress`] each, all bytes checked, as in the receiver; what the
 //! receiver does with frames afterwards (accounts, outputs) is left out. Both kinds count alike.
 //!
 //! On stdin and stdout, line by line: it says `ready COUNT` when everybody has had a frame (or the
@@ -9,20 +9,20 @@
 //! figures as JSON, after a moment for what is still on its way. The end of stdin is the end.
 
 use std::io::{self, BufRead, Write};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use common::wire::payload;
-use common::{Clock, RecvError, Shutdown, Subscribe, SystemClock, Timestamp};
-use receiver::ingress::{Ingress, Options, Source};
+use common::{Clock, Payload, RecvError, Shutdown, SystemClock, Timestamp};
+use receiver::ingress::{Ingress, Options, Source, Work};
 
 use super::floor;
 use super::tally::{Arrival, Tally};
 use crate::args;
 
-const STACK_BYTES: usize = 256 << 10;
 /// How long the last of them may take for its first frame.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So many connect at once: more would wait for each other at the broker and give up.
@@ -149,9 +149,11 @@ impl Readers {
             Self::Ingress(source) => {
                 let source = source.clone();
                 let ingress = Ingress::open(source, Options::default(), Shutdown::default());
-                let name = format!("reader-{number}");
-                let builder = thread::Builder::new().name(name).stack_size(STACK_BYTES);
-                builder.spawn(move || read(ingress, arrived, ended))?;
+                ingress.attend(
+                    format!("reader-{number}"),
+                    Work::Brief,
+                    read(arrived, ended),
+                )?;
             }
         }
         Ok(())
@@ -175,9 +177,14 @@ fn arrival(seq: u64, captured_at: Timestamp) -> Arrival {
     }
 }
 
-fn read(mut ingress: Ingress, mut arrived: impl FnMut(u64, Timestamp), ended: impl FnOnce(String)) {
-    loop {
-        match ingress.recv(PATIENCE) {
+/// What each of our readers does with what it gets.
+fn read(
+    mut arrived: impl FnMut(u64, Timestamp),
+    ended: impl FnOnce(String),
+) -> impl FnMut(&Ingress, Result<Arc<Payload>, RecvError>) -> ControlFlow<()> {
+    let mut ended = Some(ended);
+    move |ingress, outcome| {
+        match outcome {
             Ok(payload) => {
                 for frame in &payload.frames {
                     if !frame.head.is_placeholder() {
@@ -187,10 +194,14 @@ fn read(mut ingress: Ingress, mut arrived: impl FnMut(u64, Timestamp), ended: im
             }
             Err(RecvError::Closed) => {
                 let error = ingress.last_error().map(ToString::to_string);
-                return ended(error.unwrap_or_default());
+                if let Some(ended) = ended.take() {
+                    ended(error.unwrap_or_default());
+                }
+                return ControlFlow::Break(());
             }
             Err(_) => {}
         }
+        ControlFlow::Continue(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::broker::{self, Broker};
 use crate::relay::link::{self, Line};
 use crate::stage::{PATIENCE, Stage};
 
+mod attended;
 mod foreign;
 mod refusals;
 mod trouble;

@@ -1,5 +1,6 @@
 //! One connection, whatever the protocol, and what is kept from one to the next.
 
+use std::task::Waker;
 use std::time::Duration;
 
 use common::{Frame, Head, Monotonic, Timestamp};
@@ -24,6 +25,8 @@ pub(super) struct Memory {
     pub(super) numbering: http::Numbering,
     /// Messages and parts that were left out.
     pub(super) damage: Damage,
+    /// The task to wake when there is something to take; without one the calling thread sleeps until then.
+    pub(super) task: Option<Waker>,
 }
 
 impl Connection {
@@ -50,7 +53,15 @@ impl Connection {
             Self::Tcp(connection) => connection.poll(deadline),
             Self::Http(connection) => connection.poll(memory, deadline),
             Self::Ws(connection) => connection.poll(deadline),
-            Self::Exchange(connection) => connection.poll(&mut memory.damage, deadline),
+            Self::Exchange(connection) => connection.poll(memory, deadline),
+        }
+    }
+
+    /// Ends it, as a task.
+    pub(super) async fn close(self) {
+        match self {
+            Self::Exchange(connection) => connection.close().await,
+            Self::Tcp(_) | Self::Http(_) | Self::Ws(_) => {}
         }
     }
 

@@ -17,7 +17,7 @@ use std::future::Future as _;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
@@ -31,11 +31,11 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle};
 
 use self::window::Window;
 use super::Error;
-use super::damage::Damage;
+use super::connection::Memory;
 use super::source::Amqp;
 use crate::broker::{self, Address};
 
@@ -112,11 +112,13 @@ impl Connection {
     /// The frames of the next payload, waiting for it until the deadline.
     pub(super) fn poll(
         &mut self,
-        damage: &mut Damage,
+        memory: &mut Memory,
         deadline: Monotonic,
     ) -> Result<Option<Vec<Frame>>, Error> {
+        let task = memory.task.clone();
+        let waker = task.unwrap_or_else(|| Waker::from(Arc::new(Alarm(thread::current()))));
         loop {
-            let Some(delivery) = self.next(deadline)? else {
+            let Some(delivery) = self.next(&waker, deadline)? else {
                 return Ok(None);
             };
             let body = Bytes::from(delivery.data);
@@ -131,18 +133,19 @@ impl Connection {
             self.acknowledge(delivery.delivery_tag)?;
             match decoded {
                 Ok(frames) => return Ok(Some(frames)),
-                Err(why) => damage.note("a message", &why),
+                Err(why) => memory.damage.note("a message", &why),
             }
             if SystemClock.monotonic() >= deadline {
+                // There may be more.
+                waker.wake();
                 return Ok(None);
             }
         }
     }
 
-    /// The next message, waiting for it until the deadline.
-    fn next(&mut self, deadline: Monotonic) -> Result<Option<Delivery>, Error> {
-        let waker = Waker::from(Arc::new(Alarm(thread::current())));
-        let mut context = Context::from_waker(&waker);
+    /// The next message, waiting for it until the deadline; after that the waker is called for it.
+    fn next(&mut self, waker: &Waker, deadline: Monotonic) -> Result<Option<Delivery>, Error> {
+        let mut context = Context::from_waker(waker);
         loop {
             match pin!(&mut self.consumer).poll_next(&mut context) {
                 Poll::Ready(Some(Ok(delivery))) => return Ok(Some(delivery)),
@@ -186,6 +189,13 @@ impl Connection {
         }
     }
 
+    /// Ends it, as a task.
+    pub(super) async fn close(mut self) {
+        if let Some(connection) = self.connection.take() {
+            broker::close(connection).await;
+        }
+    }
+
     fn refused(&self, error: &lapin::Error) -> Error {
         broker::Error::new(&self.broker, error).into()
     }
@@ -194,7 +204,12 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let (Some(connection), Ok(runtime)) = (self.connection.take(), runtime()) {
-            runtime.block_on(broker::close(connection));
+            let closing = broker::close(connection);
+            match Handle::try_current() {
+                // A task must not wait here.
+                Ok(_) => drop(runtime.spawn(closing)),
+                Err(_) => runtime.block_on(closing),
+            }
         }
     }
 }
@@ -225,19 +240,18 @@ fn unique() -> String {
     format!("{:016x}", random.hash_one(std::process::id()))
 }
 
-/// What drives all connections to brokers of this process, however many readers there are.
-fn runtime() -> io::Result<&'static Runtime> {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    if let Some(runtime) = RUNTIME.get() {
-        return Ok(runtime);
+/// What drives all connections to brokers of this process, however many readers there are: one thread.
+pub(super) fn runtime() -> io::Result<Handle> {
+    static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
+    let mut known = RUNTIME.lock().expect("no thread panics while holding this");
+    if let Some(handle) = &*known {
+        return Ok(handle.clone());
     }
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("exchange")
-        .enable_all()
-        .build()?;
-    // Whoever comes second uses the first one's.
-    Ok(RUNTIME.get_or_init(|| runtime))
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let thread = thread::Builder::new().name("exchange".to_owned());
+    thread.spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(known.insert(handle).clone())
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ const TARGET_DELAY: Duration = Duration::from_millis(150);
 const MAX_DELAY: Duration = Duration::from_millis(250);
 /// How much delay makes each message worth a fence.
 const LATE: Duration = Duration::from_millis(50);
-/// The time between two fences otherwise: three frames at 30 fps.
-const FENCE_EVERY: Duration = Duration::from_millis(100);
+/// The time between two fences otherwise: six frames at 30 fps.
+const FENCE_EVERY: Duration = Duration::from_millis(200);
 /// No answer for so long: the broker is given up.
 const GIVEN_UP: Duration = Duration::from_secs(5);
 /// For how long the shortest trip is taken for that of the line, at least.
@@ -227,21 +227,21 @@ mod tests {
     }
 
     #[test]
-    fn one_message_in_three_is_asked_for_and_the_last_ones_too() {
+    fn one_message_in_six_or_seven_is_asked_for_and_the_last_ones_too() {
         let mut flight = Flight::new();
         let at = |millis| Monotonic::from_nanos(0) + Duration::from_millis(millis);
         assert_eq!((flight.fence_at(), flight.passed(at(0))), (None, None));
         assert!(send_one(&mut flight, at(0)));
         assert_eq!(flight.fence_at(), None);
         assert_eq!(flight.passed(at(1)), Some((1, ())));
-        let millis = [33, 66, 99, 132, 165].into_iter();
+        let millis = (1..=8).map(|frame| frame * 33);
         let fenced = millis.filter(|millis| send_one(&mut flight, at(*millis)));
-        assert_eq!(fenced.collect::<Vec<_>>(), [132]);
-        assert_eq!(flight.fence_at(), Some(at(132) + 2 * FENCE_EVERY));
-        flight.fence((), at(333));
-        assert_eq!((flight.fence_at(), flight.len()), (None, 5));
-        assert_eq!((flight.passed(at(340)), flight.len()), (Some((4, ())), 1));
-        assert_eq!((flight.passed(at(341)), flight.len()), (Some((1, ())), 0));
+        assert_eq!(fenced.collect::<Vec<_>>(), [231]);
+        assert_eq!(flight.fence_at(), Some(at(231) + 2 * FENCE_EVERY));
+        flight.fence((), at(631));
+        assert_eq!((flight.fence_at(), flight.len()), (None, 8));
+        assert_eq!((flight.passed(at(640)), flight.len()), (Some((7, ())), 1));
+        assert_eq!((flight.passed(at(641)), flight.len()), (Some((1, ())), 0));
     }
 
     #[test]

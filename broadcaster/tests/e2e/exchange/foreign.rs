@@ -10,7 +10,7 @@ use crate::stage::Running;
 const PAGE: &str = include_str!("../../../../common/wire.md");
 
 /// What a Python program taken from `common/wire.md` says of an exchange's frames.
-fn says(place: &Place, words: &str) -> String {
+pub(super) fn says(place: &Place, words: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/exchange/foreign.py");
     let mut program: Command = python();
     let program = program.arg(script).args([&place.url, &place.name]);

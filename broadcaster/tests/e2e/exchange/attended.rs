@@ -1,0 +1,194 @@
+//! Readers that have no thread of their own: what comes is taken where it arrives.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+
+use common::Identity;
+use receiver::ingress::Work;
+
+use super::foreign::says;
+use super::*;
+use crate::clients::are_installed;
+
+/// What a reader was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// A frame, and how many messages were damaged until then.
+    Frame(Identity, u64),
+    /// Nothing, while there is a connection or is none.
+    Nothing {
+        is_connected: bool,
+    },
+    Closed,
+}
+
+/// A reader of the exchange by itself; what it is told comes out at the other end, which is closed after
+/// the reader's own end.
+fn attended(source: &str, work: Work, shutdown: &Shutdown) -> Receiver<Told> {
+    let (teller, told) = mpsc::channel();
+    let ingress = Ingress::open(
+        source.parse().unwrap(),
+        Options::default(),
+        shutdown.clone(),
+    );
+    let taking = ingress.attend("attended".to_owned(), work, move |ingress, outcome| {
+        let frames = match outcome {
+            Ok(payload) => payload.frames.clone(),
+            Err(RecvError::Closed) => {
+                let _ = teller.send(Told::Closed);
+                return ControlFlow::Break(());
+            }
+            Err(_) => {
+                let is_connected = ingress.is_connected();
+                let _ = teller.send(Told::Nothing { is_connected });
+                return ControlFlow::Continue(());
+            }
+        };
+        for frame in frames.iter().filter(|frame| !frame.head.is_placeholder()) {
+            let _ = teller.send(Told::Frame(frame.head.identity, ingress.damaged()));
+        }
+        ControlFlow::Continue(())
+    });
+    taking.unwrap();
+    told
+}
+
+/// What comes next that is of this kind.
+fn next_of<T>(told: &Receiver<Told>, kind: impl Fn(Told) -> Option<T>) -> T {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        match told.recv_timeout(PATIENCE) {
+            Ok(one) => {
+                if let Some(wanted) = kind(one) {
+                    return wanted;
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("nothing of that kind");
+}
+
+fn frame(told: Told) -> Option<Identity> {
+    match told {
+        Told::Frame(identity, _) => Some(identity),
+        _ => None,
+    }
+}
+
+/// This process's threads of this name, and how often they have slept.
+fn threads(name: &str) -> (usize, u64) {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let statuses =
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let named = statuses.filter(|status| status.starts_with(&format!("Name:\t{name}\n")));
+    let sleeps = named.map(|status| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    });
+    sleeps.fold((0, 0), |(count, sum), sleeps| (count + 1, sum + sleeps))
+}
+
+#[test]
+fn who_attends_loses_no_frame_and_survives_the_broker() {
+    if !broker::is_here() {
+        return;
+    }
+    let broker = Broker::start();
+    let place = Place::at(broker.url().to_owned(), None);
+    let _stage = place.stage("--source pattern --model rabbitmq");
+    let shutdown = Shutdown::default();
+    let told = attended(&place.source(), Work::Brief, &shutdown);
+    let first = next_of(&told, frame);
+    for seq in first.seq + 1..first.seq + 60 {
+        let epoch = first.epoch;
+        assert_eq!(next_of(&told, frame), Identity { epoch, seq });
+    }
+    broker.kill();
+    let lost = Instant::now();
+    let is_lost = |told| {
+        (told
+            == Told::Nothing {
+                is_connected: false,
+            })
+        .then_some(())
+    };
+    next_of(&told, is_lost);
+    assert!(lost.elapsed() < SECOND, "{:?}", lost.elapsed());
+    broker.restart();
+    let back = Instant::now();
+    let after = next_of(&told, frame);
+    assert!(back.elapsed() < 2 * SECOND, "{:?}", back.elapsed());
+    assert!(after.epoch == first.epoch && after.seq > first.seq + 60);
+    // The word to end is heard at once, and the queue is gone when all is over.
+    let begun = Instant::now();
+    shutdown.trigger();
+    next_of(&told, |told| (told == Told::Closed).then_some(()));
+    assert_eq!(
+        told.recv_timeout(PATIENCE),
+        Err(RecvTimeoutError::Disconnected)
+    );
+    assert!(begun.elapsed() < FRAME_TIME * 8, "{:?}", begun.elapsed());
+    let queues = broker.ctl("list_queues name");
+    assert!(!queues.contains(".reader-"), "{queues}");
+}
+
+#[test]
+fn who_attends_briefly_shares_a_thread_which_sleeps() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let shutdown = Shutdown::default();
+    let is_there = |told| (told == Told::Nothing { is_connected: true }).then_some(());
+    let told: Vec<_> = (0..5)
+        .map(|_| attended(&place.source(), Work::Brief, &shutdown))
+        .collect();
+    told.iter().for_each(|told| next_of(told, is_there));
+    assert_eq!((threads("attended").0, threads("exchange").0), (0, 1));
+    let before = threads("exchange").1;
+    // Nothing is published: five readers are hardly ever awake.
+    thread::sleep(2 * SECOND);
+    let sleeps = threads("exchange").1 - before;
+    assert!(sleeps < 20, "{sleeps}");
+    let long = attended(&place.source(), Work::Long, &shutdown);
+    next_of(&long, is_there);
+    assert_eq!((threads("attended").0, threads("exchange").0), (1, 1));
+    // Though nothing comes, all hear the word.
+    let begun = Instant::now();
+    shutdown.trigger();
+    for told in told.iter().chain([&long]) {
+        next_of(told, |told| (told == Told::Closed).then_some(()));
+    }
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn garbage_does_not_stop_who_attends() {
+    let Some(place) = Place::shared().filter(|_| are_installed(&["pika"])) else {
+        return;
+    };
+    let shutdown = Shutdown::default();
+    let told = attended(&place.source(), Work::Brief, &shutdown);
+    next_of(&told, |told| {
+        (told == Told::Nothing { is_connected: true }).then_some(())
+    });
+    // More than the window, at once and with nothing behind it that would wake the reader.
+    assert_eq!(says(&place, "garbage 300").trim(), "300");
+    let _stage = place.stage("--source pattern --model rabbitmq --fps 10");
+    let mut seqs = (0..10).map(|_| {
+        next_of(&told, |told| match told {
+            Told::Frame(identity, damaged) => Some((identity.seq, damaged)),
+            _ => None,
+        })
+    });
+    let (first, damaged) = seqs.next().unwrap();
+    assert!(damaged > 100, "{damaged}");
+    assert!(
+        seqs.zip(first + 1..)
+            .all(|((seq, _), expected)| seq == expected)
+    );
+    shutdown.trigger();
+}
