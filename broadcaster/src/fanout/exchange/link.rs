@@ -363,8 +363,7 @@ fn body(payload: &Payload) -> Vec<u8> {
 fn head(payload: &Payload) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())
-        .with_delivery_mode(TRANSIENT)
-        .with_app_id("framecast".into());
+        .with_delivery_mode(TRANSIENT);
     let Some(frame) = payload.newest() else {
         return properties;
     };
