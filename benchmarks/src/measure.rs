@@ -19,6 +19,7 @@ use crate::scenario::{Arm, Load, Watchers};
 
 mod chain;
 mod course;
+pub(crate) mod ps;
 mod watching;
 mod writer;
 
@@ -52,6 +53,8 @@ pub struct Setting<'a> {
     pub warm_up: Duration,
     /// How long.
     pub window: Duration,
+    /// How often `ps` is asked too.
+    pub ps_every: Option<Duration>,
 }
 
 impl Setting<'_> {
@@ -74,13 +77,17 @@ pub fn measure(
     let mut watching = Watching::start(setting, &chain)?;
     let mut roles = chain.roles();
     roles.push(watching.role());
+    let pids: Vec<u32> = roles.iter().flat_map(|role| role.roots.clone()).collect();
     // The programs are our children: only named together with us they are not counted as ours.
     let mut sampler = Sampler::new(roles)?;
     watching.warm_up(setting.warm_up, shutdown);
     let before = chain.writer();
     let is_over = Shutdown::default();
-    let (figures, course, writer_us) = thread::scope(|scope| {
+    let (figures, course, writer_us, ps) = thread::scope(|scope| {
         let sampling = scope.spawn(|| course::take(&mut sampler, INTERVAL, &is_over, raw));
+        let (pids, over) = (&pids, &is_over);
+        let ask = |every| scope.spawn(move || ps::take(pids, every, over));
+        let asking = setting.ps_every.map(ask);
         let figures = watching.watch(setting.window, shutdown);
         is_over.trigger();
         let after = chain.writer();
@@ -88,7 +95,8 @@ pub fn measure(
             .zip(after)
             .and_then(|(before, after)| after.micros_since(before));
         let course = sampling.join().expect("sampling does not panic");
-        (figures, course, writer_us)
+        let ps = asking.map(|asking| asking.join().expect("asking does not panic"));
+        (figures, course, writer_us, ps.unwrap_or_default())
     });
     let figures = figures.and_then(|seen| seen.figures());
     // Who died is told before what that did to the others.
@@ -112,6 +120,7 @@ pub fn measure(
         figures,
         roles,
         curves: course.curves(),
+        ps,
         sampler_cpu: course.sampler_cpu(),
         doubts,
     })

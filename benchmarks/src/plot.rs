@@ -9,8 +9,10 @@ use crate::spread::{Spread, distinct};
 
 pub mod draw;
 mod group;
+mod quantity;
 
 use group::{Group, Varied, groups};
+use quantity::{QUANTITIES, Quantity, quantities};
 
 /// Panels that belong together, with one legend.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,58 +72,6 @@ pub struct Line {
     /// Those points that are no valid measurement.
     pub invalid: Vec<(f64, f64)>,
 }
-
-/// A quantity of a cell, as it is plotted against the load.
-struct Quantity {
-    label: &'static str,
-    scale: Scale,
-    of: fn(&Measured, &Load) -> f64,
-}
-
-const CPU: Quantity = Quantity {
-    label: "CPU, all programs / % of a core",
-    scale: Scale::Logarithmic,
-    of: |measured, _| 100.0 * measured.cpu(),
-};
-/// What matters of each number of viewers.
-const QUANTITIES: [Quantity; 4] = [
-    CPU,
-    Quantity {
-        label: "memory, all programs / MB",
-        scale: Scale::Logarithmic,
-        of: |measured, _| megabytes(measured.memory_bytes()),
-    },
-    Quantity {
-        label: "age at arrival, p99 / ms",
-        scale: Scale::Logarithmic,
-        of: |measured, _| measured.figures.age_p99_ms,
-    },
-    Quantity {
-        label: "frames delivered / %",
-        scale: Scale::Linear,
-        of: |measured, _| 100.0 * measured.figures.delivered,
-    },
-];
-
-/// What matters of each size of a frame.
-const OF_SIZES: [Quantity; 4] = [
-    Quantity {
-        label: "the writer is held up / µs a frame",
-        scale: Scale::Logarithmic,
-        of: |measured, _| measured.figures.writer_us.unwrap_or(f64::NAN),
-    },
-    Quantity {
-        label: "age at arrival, p50 / ms",
-        scale: Scale::Logarithmic,
-        of: |measured, _| measured.figures.age_p50_ms,
-    },
-    Quantity {
-        label: "bytes that arrive / MB/s",
-        scale: Scale::Logarithmic,
-        of: |measured, load| measured.figures.throughput(load) / 1e6,
-    },
-    CPU,
-];
 
 /// Fewer points are no curve.
 const LEAST_POINTS: usize = 3;
@@ -183,11 +133,13 @@ fn over_time(results: &Results, group: &Group) -> Option<Figure> {
                     invalid: Vec::new(),
                 })
             };
+            let mut lines: Vec<_> = arms(results).filter_map(line).collect();
+            lines.extend(as_ps_tells(results, load, of));
             panels.push(Panel {
                 title: group.varied.title(load),
                 x: axis("time / s", Scale::Linear),
                 y: axis(label, Scale::Linear),
-                lines: arms(results).filter_map(line).collect(),
+                lines,
             });
         }
     }
@@ -200,6 +152,26 @@ fn over_time(results: &Results, group: &Group) -> Option<Figure> {
             columns: group.loads.len(),
             panels,
         })
+}
+
+/// The same processes in the eyes of `ps`, if it was asked.
+fn as_ps_tells(results: &Results, load: &Load, of: fn(&Curve) -> &Vec<f64>) -> Vec<Line> {
+    let first = arms(results)
+        .next()
+        .and_then(|(_, arm)| results.of(arm, load).first().copied());
+    let curves = first.map_or(&[][..], |measured| &measured.ps);
+    let line = |(number, curve): (usize, &Curve)| Line {
+        points: sum(std::slice::from_ref(curve), of),
+        ..Line::new(&curve.role, number + 1)
+    };
+    // A curve that knows no memory is flat.
+    let is_told = |line: &Line| line.points.iter().any(|point| point.1 > 0.0);
+    curves
+        .iter()
+        .enumerate()
+        .map(line)
+        .filter(is_told)
+        .collect()
 }
 
 /// The curves of all roles as one.
@@ -366,13 +338,6 @@ fn against_workers(results: &Results, group: &Group) -> Option<Figure> {
         columns: 2,
         panels: QUANTITIES.iter().map(panel).collect(),
     })
-}
-
-const fn quantities(group: &Group) -> &'static [Quantity; 4] {
-    match group.varied {
-        Varied::Viewers | Varied::Stopped => &QUANTITIES,
-        Varied::Bytes => &OF_SIZES,
-    }
 }
 
 fn scale_of(group: &Group) -> Scale {

@@ -77,6 +77,9 @@ pub struct Measured {
     pub roles: Vec<RoleCost>,
     /// The same over time.
     pub curves: Vec<Curve>,
+    /// What `ps` told of the same processes, if it was asked.
+    #[serde(default)]
+    pub ps: Vec<Curve>,
     /// What the sampler took, in cores.
     pub sampler_cpu: f64,
     /// What makes the figures less certain.

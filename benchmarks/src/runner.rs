@@ -187,6 +187,7 @@ fn cell(
         broker,
         warm_up: results.scenario.warm_up,
         window: results.scenario.window(round, load),
+        ps_every: results.scenario.ps_every,
     };
     raw.begin(json!({ "round": round, "arm": arm.name, "load": load }));
     let outcome = match measure::measure(&setting, raw, shutdown) {

@@ -17,13 +17,14 @@ pub use load::{Axes, Load};
 use crate::load::Protocol;
 
 /// Name and text of the scenarios that are part of the program, in the order of a full run.
-const OWN: [(&str, &str); 6] = [
+const OWN: [(&str, &str); 7] = [
     ("models", include_str!("../scenarios/models.toml")),
     ("clients", include_str!("../scenarios/clients.toml")),
     ("size", include_str!("../scenarios/size.toml")),
     ("workers", include_str!("../scenarios/workers.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("peers", include_str!("../scenarios/peers.toml")),
+    ("drop", include_str!("../scenarios/drop.toml")),
 ];
 
 /// Loads and arms that answer a question together.
@@ -51,6 +52,9 @@ pub struct Scenario {
     /// Whether an arm that no longer delivers is left out of the loads that follow in that round.
     #[serde(default)]
     pub until_failure: bool,
+    /// How often `ps` is asked too, as the first authors did.
+    #[serde(default, with = "span::maybe")]
+    pub ps_every: Option<Duration>,
     /// The arm that the others are divided by, round by round.
     #[serde(default)]
     pub reference: Option<String>,

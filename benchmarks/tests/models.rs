@@ -107,6 +107,7 @@ fn cell(round: u32, arm: &str, load: &Load, roles: &[(&str, f64, u64)], delivere
             .iter()
             .map(|(name, cpu, _)| curve(name, 100.0 * cpu))
             .collect(),
+        ps: Vec::new(),
         sampler_cpu: 0.02,
         doubts: if delivered < 1.0 {
             vec!["the machine was full: 1.99 of 2 cores busy".to_owned()]

@@ -1,5 +1,7 @@
 //! The answer of a scenario in a sentence or two, with its figures.
 
+mod falls;
+
 use super::{megabytes, tables};
 use crate::result::{Measured, Results};
 use crate::scenario::Load;
@@ -10,6 +12,9 @@ pub(super) fn of(results: &Results) -> String {
     let scenario = &results.scenario;
     if scenario.until_failure {
         return limits(results);
+    }
+    if scenario.ps_every.is_some() {
+        return falls::told(results);
     }
     if scenario.arms.iter().any(|arm| arm.workers.is_some()) {
         return speed_ups(results);

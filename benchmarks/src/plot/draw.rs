@@ -15,7 +15,8 @@ use super::{Figure, Line, Panel, Scale};
 const COLOURS: [&str; 7] = [
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
 ];
-/// Of a panel, in pixels: with one row of many, and with few.
+/// Of a panel, in pixels: alone in its row, with many others, and with few.
+const ALONE: (f64, f64) = (820.0, 330.0);
 const NARROW: (f64, f64) = (290.0, 250.0);
 const WIDE: (f64, f64) = (470.0, 330.0);
 /// More columns than this are narrow.
@@ -73,10 +74,10 @@ pub fn draw(figure: &Figure) -> Result<Drawn, Error> {
 
 fn scene(figure: &Figure) -> Scene {
     let rows = figure.panels.len().div_ceil(figure.columns);
-    let (width, height) = if figure.columns > FEW_COLUMNS {
-        NARROW
-    } else {
-        WIDE
+    let (width, height) = match figure.columns {
+        1 => ALONE,
+        ..=FEW_COLUMNS => WIDE,
+        _ => NARROW,
     };
     let plots = figure.panels.iter().map(plots).collect();
     let layouts = (0..figure.panels.len())

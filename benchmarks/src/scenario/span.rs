@@ -41,3 +41,30 @@ pub(super) mod list {
         spans.map_err(|error| D::Error::custom(format!("{error}; {RIGHT}")))
     }
 }
+
+pub(super) mod maybe {
+    //! One that may be left out.
+
+    use super::{Deserialize, Deserializer, Duration, RIGHT, Serializer};
+    use serde::de::Error as _;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        span: &Option<Duration>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => super::serialize(span, out),
+            None => out.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        let span = text
+            .map(|text| humantime::parse_duration(&text))
+            .transpose();
+        span.map_err(|error| D::Error::custom(format!("{error}; {RIGHT}")))
+    }
+}
