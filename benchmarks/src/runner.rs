@@ -33,6 +33,19 @@ pub struct Effort {
     pub is_resumed: bool,
 }
 
+impl Effort {
+    /// What of a scenario is run.
+    fn of(self, scenario: &Scenario) -> Scenario {
+        let mut scenario = if self.is_quick {
+            scenario.quick()
+        } else {
+            scenario.clone()
+        };
+        scenario.rounds = self.rounds.unwrap_or(scenario.rounds);
+        scenario
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -52,52 +65,30 @@ pub fn run(
     folder: &Path,
     shutdown: &Shutdown,
 ) -> anyhow::Result<(Results, End)> {
-    let mut scenario = if effort.is_quick {
-        scenario.quick()
-    } else {
-        scenario.clone()
-    };
-    scenario.rounds = effort.rounds.unwrap_or(scenario.rounds);
-    check_descriptors(&scenario)?;
-    let mut results = begin(scenario, effort, folder)?;
+    let mut results = begin(effort.of(scenario), effort, folder)?;
     let mut raw = Raw::open(folder, &results.scenario.name)?;
     let arms = arms(&results);
-    ensure!(
-        !arms.is_empty(),
-        "{}: nothing can be measured here",
-        results.scenario.name
-    );
+    // What is missing is told, also if that is all.
+    results.save(folder).context("result not written")?;
     let mut progress = Progress::new(&results);
     for round in 1..=results.scenario.rounds {
-        let mut failed: Vec<String> = Vec::new();
         let mut broker = None;
         for load in results.scenario.loads() {
             for arm in turns(&arms, round) {
-                let is_too_small = load.bytes < arm.least_bytes;
-                if is_too_small
-                    || results.has(round, &arm.name, &load)
-                    || failed.contains(&arm.name)
-                {
+                if !is_wanted(&results, round, arm, &load) {
                     progress.pass(&results, round, &load);
                     continue;
-                }
-                // Each round has a broker of its own, so that none inherits the memory of another.
-                if arm.model.has_broker() && broker.is_none() {
-                    broker = Some(Broker::start()?);
                 }
                 progress.begin(&results, round, arm, &load);
                 let cell = cell(
                     &results,
                     (round, arm, &load),
-                    broker.as_ref(),
+                    &mut broker,
                     &mut raw,
                     shutdown,
                 )?;
                 if shutdown.is_triggered() {
                     return Ok((results, End::Interrupted));
-                }
-                if results.scenario.until_failure && !is_carried(&cell) {
-                    failed.push(arm.name.clone());
                 }
                 progress.end(&results, &cell);
                 let is_other = |old: &Cell| {
@@ -176,15 +167,28 @@ fn turns(arms: &[Arm], round: u32) -> impl Iterator<Item = &Arm> {
 fn cell(
     results: &Results,
     (round, arm, load): (u32, &Arm, &Load),
-    broker: Option<&Broker>,
+    broker: &mut Option<Broker>,
     raw: &mut Raw,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Cell> {
+    let of = |outcome| Cell {
+        round,
+        arm: arm.name.clone(),
+        load: load.clone(),
+        outcome,
+    };
+    // Each round has a broker of its own, so that none inherits the memory of another.
+    if arm.model.has_broker() && broker.is_none() {
+        match Broker::start() {
+            Ok(started) => *broker = Some(started),
+            Err(error) => return Ok(of(Outcome::Failed(format!("no broker: {error:#}")))),
+        }
+    }
     let setting = Setting {
         arm,
         load,
         watchers: results.scenario.watchers,
-        broker,
+        broker: broker.as_ref(),
         warm_up: results.scenario.warm_up,
         window: results.scenario.window(round, load),
         ps_every: results.scenario.ps_every,
@@ -195,22 +199,28 @@ fn cell(
         Err(error) if error.is::<Unwritten>() => return Err(error),
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
-    Ok(Cell {
-        round,
-        arm: arm.name.clone(),
-        load: load.clone(),
-        outcome,
-    })
+    Ok(of(outcome))
+}
+
+/// Whether a cell is to be run: it has not been, it makes sense, and its arm has not failed before.
+fn is_wanted(results: &Results, round: u32, arm: &Arm, load: &Load) -> bool {
+    let is_before = |cell: &&Cell| cell.round == round && cell.arm == arm.name;
+    let has_failed =
+        results.scenario.until_failure && !results.cells.iter().filter(is_before).all(is_carried);
+    load.bytes >= arm.least_bytes && !has_failed && !results.has(round, &arm.name, load)
 }
 
 fn is_carried(cell: &Cell) -> bool {
     cell.measured().is_some_and(Measured::is_carried)
 }
 
-/// Every viewer is a descriptor here and one at the server.
-fn check_descriptors(scenario: &Scenario) -> anyhow::Result<()> {
+/// Whether this machine lets so many viewers be: each is a descriptor here and one at the server.
+///
+/// # Errors
+/// If it does not.
+pub fn check_descriptors(scenario: &Scenario, effort: Effort) -> anyhow::Result<()> {
     use rustix::process::{Resource, getrlimit};
-    let loads = scenario.loads();
+    let loads = effort.of(scenario).loads();
     let most = loads.iter().map(|load| load.viewers + load.stopped).max();
     let needed = most.unwrap_or(0) as u64 + SPARE_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);

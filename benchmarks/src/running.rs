@@ -61,6 +61,12 @@ pub(crate) fn run(
         rounds: args.rounds,
         is_resumed: args.resume,
     };
+    // Before the first of them begins: nobody likes to hear of it after half an hour.
+    for chosen in &chosen {
+        if let Chosen::Models(scenario) = chosen {
+            runner::check_descriptors(scenario, effort)?;
+        }
+    }
     let parts = parts_effort(args);
     let plain = args.out.clone().unwrap_or_else(|| RESULTS.into());
     let (mut end, mut failed) = (End::Done, 0);

@@ -351,6 +351,28 @@ fn a_scenario_of_ones_own_is_run_and_told() {
 }
 
 #[test]
+fn an_arm_that_has_failed_is_left_out_of_what_follows_also_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = SMALL.replacen("rounds = 2", "rounds = 2\nuntil_failure = true", 1);
+    // Not a size of a picture: the broadcaster ends at once. The bare loop makes no pictures.
+    let text = text.replacen("bytes = [8_000]", "bytes = [8_000]\nsize = \"640y480\"", 1);
+    let (file, out) = small(folder.path(), &text);
+    let ran = output(&["run", &file, "--out", &out]);
+    assert!(ran.status.success(), "{}", error_of(&ran));
+    let path = Results::path(Path::new(&out), "small");
+    let tried = || {
+        let cells = Results::load(&path).unwrap().cells;
+        let ring = cells.into_iter().filter(|cell| cell.arm == "ring");
+        ring.map(|cell| (cell.round, cell.load.viewers))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tried(), [(1, 2), (2, 2)]);
+    let again = output(&["run", &file, "--out", &out, "--resume"]);
+    assert!(again.status.success(), "{}", error_of(&again));
+    assert_eq!(tried(), [(1, 2), (2, 2)]);
+}
+
+#[test]
 fn an_interrupt_keeps_what_is_done_and_it_goes_on_later() {
     let folder = tempfile::tempdir().unwrap();
     let (file, out) = small(folder.path(), SMALL);
