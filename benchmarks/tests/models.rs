@@ -127,6 +127,9 @@ fn cell(round: u32, arm: &str, load: &Load, roles: &[(&str, f64, u64)], delivere
 /// an arm that is missing.
 fn results() -> Results {
     let mut scenario = Scenario::find("models").unwrap();
+    // What may be tuned does not show in what is compared here.
+    scenario.warm_up = Duration::from_secs(3);
+    scenario.windows = [20, 5].map(Duration::from_secs).to_vec();
     scenario.reference = Some("ring, threads".to_owned());
     let load = |viewers| Load {
         viewers,
