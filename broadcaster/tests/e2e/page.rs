@@ -186,6 +186,12 @@ fn without_scripts_there_is_a_picture() {
 }
 
 #[test]
+fn where_no_websocket_gets_through_there_is_a_picture_with_a_word_about_it() {
+    let stage = channels(&["main", "lab"], "source = \"pattern\"");
+    look("blocked", &stage);
+}
+
+#[test]
 #[ignore = "takes more than three minutes; nextest runs it with --run-ignored all"]
 fn memory_stays_where_it_was() {
     let stage = Stage::with("--source pattern");
