@@ -108,8 +108,7 @@ function showSource(channel) {
   const told = [
     ["Rate", isClosed ? "–" : words.rate(channel.fps, channel.wanted_fps)],
     ["Bitrate", isClosed ? "–" : words.bitrate(channel.bitrate_bps)],
-    ["Format", channel.format],
-    ["Size", channel.size ? channel.size.join(" × ") : "–"],
+    ["Picture", channel.size ? `${channel.size.join(" × ")} ${channel.format}` : channel.format],
     ["Frames", String(channel.frames)],
     ["Dropped", String(drops.damaged + drops.overtaken)],
     ["Reconnects", String(source.reconnects)],

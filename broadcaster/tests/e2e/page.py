@@ -407,6 +407,7 @@ def status(scene, screen):
     assert len(cards) == 2, cards
     for card, channel in zip(cards, facts["channels"]):
         assert channel["name"] in card and "live" in card, card
+        assert "{} × {} {}".format(*channel["size"], channel["format"]) in card, card
         assert channel["source"]["description"] in card and "30 of 30 fps" in card, card
     points = "[...document.querySelectorAll('polyline')].map(line => line.points.numberOfItems)"
     # A point a second, and for the CPU one fewer.
