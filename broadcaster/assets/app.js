@@ -2,6 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { overview } from "./overview.js";
+import { plain } from "./plain.js";
 import { Stream } from "./stream.js";
 import { watch } from "./watch.js";
 
@@ -11,6 +12,8 @@ const ASK_SOON_MS = 100;
 
 const main = document.getElementById("main");
 const status = document.getElementById("connection");
+// Where the page was loaded, and what it shows there without scripts.
+const home = { path: location.pathname, markup: document.querySelector("noscript").textContent };
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
 const connection = new Connection(`${scheme}//${location.host}/live.ws`);
 const house = { current: null };
@@ -20,8 +23,10 @@ let view = null;
 let asking = null;
 
 connection.addEventListener("state", ({ detail: { state, text } }) => {
+  const isNews = status.dataset.state !== state;
   status.dataset.state = state;
   if (status.textContent !== text) status.textContent = text;
+  if (state === "blocked" && isNews) showPlain();
   if (state !== "lost") return;
   for (const stream of streams.values()) stream.reset();
   view?.tick();
@@ -55,7 +60,7 @@ function takeHouse(now) {
   house.current = now;
   const names = now.channels.map(({ channel }) => channel);
   const isSame = names.join() === [...streams.keys()].join();
-  if (isSame) {
+  if (isSame && !view?.isPlain) {
     for (const room of now.channels) streams.get(room.channel).room = room;
   } else {
     view?.close();
@@ -82,11 +87,21 @@ function show() {
   view.tick();
 }
 
+// Another place has its own page to show without a WebSocket.
+function showPlain() {
+  if (location.pathname !== home.path) {
+    location.reload();
+    return;
+  }
+  view?.close();
+  view = plain(main, home.markup);
+}
+
 // Links within the page do not load it anew: the connection stays.
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
-  if (!link || !isPlain || !streams.size) return;
+  if (!link || !isPlain || !streams.size || view?.isPlain) return;
   const { pathname, origin } = new URL(link.href);
   if (origin !== location.origin || !/^\/(watch\/[^/]+)?$/.test(pathname) || link.download) return;
   event.preventDefault();
@@ -95,7 +110,7 @@ document.addEventListener("click", (event) => {
   scrollTo(0, 0);
   main.querySelector("h1")?.focus();
 });
-addEventListener("popstate", show);
+addEventListener("popstate", () => (view?.isPlain ? location.reload() : show()));
 
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) connection.hurry();

@@ -1,13 +1,16 @@
 // One WebSocket to the server: opens again by itself, keeps the time, takes messages apart.
 //
-// What it tells, as events: "state" (connecting, live or lost, with a text for people), "notice" (a
-// JSON message of the server), "payload" (frames of a channel). The messages are in common/wire.md.
+// What it tells, as events: "state" (connecting, live, lost, or blocked where the server answers but no
+// WebSocket gets through, with a text for people), "notice" (a JSON message of the server), "payload"
+// (frames of a channel). The messages are in common/wire.md.
 
 const PING_EVERY_MS = 1000;
 // A connection that has not answered for so long is lost, whatever the system says.
 const SILENCE_MS = 6000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
+// One may fail because the server is just coming back.
+const BLOCKED_AFTER = 2;
 const ROUNDS = 16;
 const FRAME_HEAD_BYTES = 40;
 export const PLACEHOLDER = 2;
@@ -22,6 +25,9 @@ export class Connection extends EventTarget {
   #heardAt = 0;
   #rounds = [];
   #said = "";
+  // How many in a row were never open.
+  #unopened = 0;
+  #isBlocked = false;
 
   constructor(url) {
     super();
@@ -46,7 +52,8 @@ export class Connection extends EventTarget {
   }
 
   connect() {
-    this.#tell("connecting", "Connecting…");
+    if (!this.#isBlocked) this.#tell("connecting", "Connecting…");
+    this.#unopened += 1;
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
@@ -54,7 +61,10 @@ export class Connection extends EventTarget {
     this.#rounds = [];
     const isOurs = () => this.#socket === socket;
     socket.onopen = () => {
-      if (isOurs()) for (let count = 0; count < 4; count++) this.#ping();
+      if (!isOurs()) return;
+      this.#unopened = 0;
+      this.#isBlocked = false;
+      for (let count = 0; count < 4; count++) this.#ping();
     };
     socket.onmessage = ({ data }) => {
       if (!isOurs()) return;
@@ -129,10 +139,25 @@ export class Connection extends EventTarget {
     const jitter = 0.75 + Math.random() / 2;
     this.#retryAt = performance.now() + this.#wait * jitter;
     this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
+    if (this.#unopened >= BLOCKED_AFTER) this.#findOut();
     this.#announce();
   }
 
+  // Whether the server is there, and only WebSockets are not let through.
+  async #findOut() {
+    const signal = AbortSignal.timeout(SILENCE_MS);
+    const asked = fetch("/healthz", { cache: "no-store", signal });
+    const answers = await asked.then(({ ok }) => ok, () => false);
+    if (this.isOpen) return;
+    this.#isBlocked = answers;
+    if (this.#retryAt) this.#announce();
+  }
+
   #announce() {
+    if (this.#isBlocked) {
+      this.#tell("blocked", "No WebSocket");
+      return;
+    }
     const seconds = Math.max(1, Math.ceil((this.#retryAt - performance.now()) / 1000));
     this.#tell("lost", `Connection lost${this.#said}. Trying again in ${seconds} s`);
   }

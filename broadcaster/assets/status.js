@@ -5,8 +5,10 @@ import * as words from "./words.js";
 
 const EVERY_MS = 1000;
 const PATIENCE_MS = 5000;
-// Of more viewers those that fare worst are shown.
+// Of more viewers those that fare worst are shown; on a phone each is a card, and the log is below them.
 const MOST_VIEWERS = 50;
+const MOST_CARDS = 12;
+const isNarrow = matchMedia("(max-width: 40rem)");
 const GOOD = ["well", "fewer", "new", "leaving", "live", "starting", "publishing"];
 // Neither good nor bad: nobody watches, or nothing is watched.
 const CALM = "idle";
@@ -34,7 +36,7 @@ async function look() {
   asking = null;
   const begun = performance.now();
   try {
-    const path = `/api/v1/viewers?order=worst&limit=${MOST_VIEWERS}`;
+    const path = `/api/v1/viewers?order=worst&limit=${isNarrow.matches ? MOST_CARDS : MOST_VIEWERS}`;
     const [status, list] = await Promise.all([get("/api/v1/status"), get(path)]);
     show(status);
     showViewers(list);
@@ -106,7 +108,7 @@ function showSource(channel) {
   const told = [
     ["Rate", isClosed ? "–" : words.rate(channel.fps, channel.wanted_fps)],
     ["Bitrate", isClosed ? "–" : words.bitrate(channel.bitrate_bps)],
-    ["Size", channel.size ? channel.size.join(" × ") : "–"],
+    ["Picture", channel.size ? `${channel.size.join(" × ")} ${channel.format}` : channel.format],
     ["Frames", String(channel.frames)],
     ["Dropped", String(drops.damaged + drops.overtaken)],
     ["Reconnects", String(source.reconnects)],

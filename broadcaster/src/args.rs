@@ -278,4 +278,5 @@ named like its flag, with _ for -; what is about a channel stands in its [[chann
   source = \"pattern\"
 
 Watch it: open the printed page in a browser, or run: receiver tcp://127.0.0.1:7400
-How it fares: /status beside the page; for programs /api/v1/status, /healthz, /readyz and /metrics";
+How it fares: /status beside the page; for programs /healthz, /readyz, /api/v1/status and more that
+/api/openapi.json tells of, and /metrics, with a dashboard for Grafana in scripts/grafana";

@@ -12,7 +12,7 @@ use std::{fs, io};
 use bytes::Bytes;
 use common::wire::DecodeError;
 use common::{Clock, Format, Frame, SystemClock, jpeg};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::pace::Pace;
 use super::{Captured, Picture, Source};
@@ -60,6 +60,8 @@ pub enum Error {
 /// Pictures in memory, shown one after the other for ever.
 #[derive(Debug)]
 pub struct File {
+    /// What was opened, for the log.
+    path: PathBuf,
     pictures: Vec<Still>,
     next: usize,
     damaged: u64,
@@ -80,6 +82,7 @@ struct Still {
 /// If it cannot be read, is too large, or holds no picture that can be decoded.
 pub fn open(path: &Path, interval: Duration) -> Result<File, Error> {
     let mut file = File {
+        path: path.to_owned(),
         pictures: Vec::new(),
         next: 0,
         damaged: 0,
@@ -130,10 +133,20 @@ impl File {
                 Err(DecodeError::Incomplete { .. }) => "cut off at the end".to_owned(),
                 Err(error) => error.to_string(),
             };
-            warn!(offset = start, reason, "damaged picture skipped");
-            self.damaged += 1;
+            self.leave_out(&format!("at byte {start}: {reason}"));
             at = start + 1;
         }
+    }
+
+    /// Counts a picture that is damaged. One may stand for thousands, so only the first is warned of.
+    fn leave_out(&mut self, reason: &str) {
+        let path = self.path.display();
+        if self.damaged == 0 {
+            warn!(%path, reason, "damaged picture skipped; more of them are only counted");
+        } else {
+            debug!(%path, reason, "damaged picture skipped");
+        }
+        self.damaged += 1;
     }
 
     /// Makes sure that the next picture can be decoded, dropping those that cannot; false if none
@@ -146,8 +159,7 @@ impl File {
             match encode::check(&still.data) {
                 Ok(()) => still.is_checked = true,
                 Err(error) => {
-                    warn!(picture = self.next, %error, "damaged picture skipped");
-                    self.damaged += 1;
+                    self.leave_out(&format!("picture {}: {error}", self.next));
                     self.pictures.remove(self.next);
                     if self.next == self.pictures.len() {
                         self.next = 0;

@@ -72,6 +72,9 @@ pub(super) struct Life<P, C> {
     /// Pictures that were overtaken, but for those of the source that is open.
     overtaken: u64,
     overtaken_report: Report,
+    /// Pictures that could not be encoded.
+    unencoded: u64,
+    unencoded_report: Report,
 }
 
 enum State {
@@ -117,6 +120,8 @@ impl<P: Publish, C: Clock> Life<P, C> {
             damaged: 0,
             overtaken: 0,
             overtaken_report: Report::default(),
+            unencoded: 0,
+            unencoded_report: Report::default(),
         };
         match feed.first {
             First::Opened(opened) => {
@@ -255,7 +260,11 @@ impl<P: Publish, C: Clock> Life<P, C> {
                 self.hand_on(frame);
             }
             Err(error) => {
-                error!(seq = identity.seq, %error, "picture not encoded");
+                self.unencoded += 1;
+                let now = self.clock.monotonic();
+                if let Some(count) = self.unencoded_report.due(self.unencoded, now) {
+                    error!(count, seq = identity.seq, %error, "pictures not encoded, the last for this");
+                }
                 // It leaves its gap: seq says what the camera saw.
                 self.next_seq = identity.seq.saturating_add(1);
                 self.damaged += 1;

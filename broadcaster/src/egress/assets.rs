@@ -32,12 +32,13 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 const STYLE: &str = "text/css; charset=utf-8";
 
-const ASSETS: [Asset; 11] = [
+const ASSETS: [Asset; 12] = [
     asset!("app.js", SCRIPT),
     asset!("chart.js", SCRIPT),
     asset!("connection.js", SCRIPT),
     asset!("icon.svg", "image/svg+xml"),
     asset!("overview.js", SCRIPT),
+    asset!("plain.js", SCRIPT),
     asset!("status.css", STYLE),
     asset!("status.js", SCRIPT),
     asset!("stream.js", SCRIPT),

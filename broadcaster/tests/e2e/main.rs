@@ -11,6 +11,7 @@ mod configuration;
 mod dashboard;
 mod drop_in;
 mod exchange;
+mod logs;
 mod metrics;
 mod on_demand;
 mod page;

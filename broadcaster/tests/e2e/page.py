@@ -7,6 +7,7 @@ are taken by this program's clock, so that the page is not its own witness. Scre
 """
 
 import base64
+import contextlib
 import importlib.util
 import json
 import pathlib
@@ -30,14 +31,15 @@ from opencv import sequence_number
 DEADLINE_S = 35
 CANVAS = "document.querySelector('main canvas')"
 # Where the picture is, in pixels of the screen, without the bars beside it; and its own size.
-PICTURE = f"""
-    const canvas = {CANVAS};
-    const {{left, top, width, height}} = canvas.getBoundingClientRect();
-    const scale = Math.min(width / canvas.width, height / canvas.height);
-    const [w, h] = [canvas.width * scale, canvas.height * scale];
+PICTURE = """
+    const canvas = document.querySelector("main canvas, main img");
+    const {left, top, width, height} = canvas.getBoundingClientRect();
+    const size = [canvas.naturalWidth ?? canvas.width, canvas.naturalHeight ?? canvas.height];
+    const scale = Math.min(width / size[0], height / size[1]);
+    const [w, h] = size.map(length => length * scale);
     const [x, y] = [left + (width - w) / 2, top + (height - h) / 2];
     const edges = [x, y, x + w, y + h].map(edge => Math.round(edge * devicePixelRatio));
-    return [edges, [canvas.width, canvas.height]];
+    return [edges, size];
 """
 SEQ = f"Number({CANVAS}?.dataset.seq)"
 
@@ -276,6 +278,44 @@ def lawful(scene):
             scene.keep(session.screenshot(), f"{name}-{scheme}")
 
 
+def blocked(scene):
+    """Where a proxy lets no WebSocket through there is an ordinary picture, with a word about it."""
+    proxy = Proxy(scene.url)
+    proxy.refuses_sockets = True
+    session = scene.session
+    session.open(proxy.url + "/watch/lab")
+    state = "document.getElementById('connection').dataset.state"
+    session.wait_for(f"{state} === 'blocked'")
+    session.wait_for("document.querySelector('main img').naturalWidth > 0")
+    assert session.run("return document.querySelector('h1').textContent") == "lab"
+    said = session.run("return document.body.innerText")
+    assert "No WebSocket gets through to the server" in said, said
+    first, _ = scene.code("blocked")
+    time.sleep(1)
+    number, captured_at = scene.code("blocked")
+    assert number > first and time.time() - captured_at < 1, (first, number, time.time() - captured_at)
+    check_with_axe(session, ("light", "blocked"))
+    # Seen by nobody it gets nothing but an answer now and then to whether it may have a WebSocket again.
+    tab = session.ask("GET", "/window")
+    other = session.ask("POST", "/window/new", {"type": "tab"})["handle"]
+    session.ask("POST", "/window", {"handle": other})
+    time.sleep(2)
+    before = sum(line.bytes for line in proxy.lines)
+    time.sleep(3)
+    more = sum(line.bytes for line in proxy.lines) - before
+    assert more < 3000, more
+    session.ask("POST", "/window", {"handle": tab})
+    session.wait_for("!document.hidden")
+    time.sleep(1)
+    assert time.time() - scene.code("blocked-again")[1] < 1
+    # What is in the way goes.
+    proxy.refuses_sockets = False
+    session.wait_for(f"{SEQ} >= 0 && {state} === 'live'")
+    assert session.run("return document.querySelectorAll('main img').length") == 0
+    assert session.run("return location.pathname") == "/watch/lab"
+    assert time.time() - scene.code("unblocked")[1] < 1
+
+
 def emulate(session, scheme):
     """Light or dark, as if the system said so."""
     feature = {"name": "prefers-color-scheme", "value": scheme}
@@ -367,9 +407,12 @@ def status(scene, screen):
     assert len(cards) == 2, cards
     for card, channel in zip(cards, facts["channels"]):
         assert channel["name"] in card and "live" in card, card
+        assert "{} × {} {}".format(*channel["size"], channel["format"]) in card, card
         assert channel["source"]["description"] in card and "30 of 30 fps" in card, card
-    points = "return [...document.querySelectorAll('polyline')].map(line => line.points.numberOfItems)"
-    assert all(3 <= count <= 30 for count in session.run(points)), session.run(points)
+    points = "[...document.querySelectorAll('polyline')].map(line => line.points.numberOfItems)"
+    # A point a second, and for the CPU one fewer.
+    session.wait_for(f"{points}.length === 2 && Math.min(...{points}) >= 3")
+    assert max(session.run(f"return {points}")) <= 30, session.run(f"return {points}")
     memory = session.run("return document.querySelector('#memory-chart strong').textContent")
     assert abs(float(memory.split()[0]) * 1e6 - facts["memory"]["rss_bytes"]) < 20e6, (memory, facts)
     for scheme in "light", "dark":
@@ -379,6 +422,11 @@ def status(scene, screen):
         assert session.run("return document.documentElement.scrollWidth <= innerWidth"), "wider than the screen"
         scene.keep(session.screenshot(), f"status-{screen}-{scheme}")
         scene.keep(whole(session), f"status-{screen}-{scheme}-whole")
+    # What programs ask is to be found from here.
+    links = session.run("return [...document.querySelectorAll('.programs a')].map(link => link.pathname)")
+    assert {"/metrics", "/api/openapi.json"} < set(links), links
+    for link in links:
+        urllib.request.urlopen(scene.url + link).close()
     log = session.ask("POST", "/se/log", {"type": "browser"})
     assert not log, log
     scene.press("a.brand")
@@ -391,6 +439,19 @@ def status_desktop(scene):
 
 def status_phone(scene):
     status(scene, "phone")
+
+
+def status_crowd(scene):
+    """Of many viewers those are shown that fare worst, and fewer of them where there is little room."""
+    session = scene.session
+    session.open(scene.url + "/status")
+    rows = "document.querySelectorAll('#viewers tbody tr').length"
+    session.wait_for(f"{rows} === 50 && document.querySelector('.verdict').dataset.level === 'bad'")
+    said = "document.getElementById('viewers-note').textContent"
+    assert session.run(f"return {said}").startswith("The 50 of 60 that fare worst"), session.run(f"return {said}")
+    session.cdp("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    session.wait_for(f"{rows} === 12 && {said}.startsWith('The 12 of 60 that fare worst')")
+    assert session.run("return document.querySelector('.verdict').dataset.level") == "bad"
 
 
 def status_hidden(scene):
@@ -460,18 +521,30 @@ def plain_number(screen):
 
 def memory(scene):
     """Three minutes of watching leave the tab's memory where it was. By hand: it takes that long."""
+    memory_after(scene, [30] * 7)
+
+
+def memory_soon(scene):
+    """Nor do some hundred pictures stay in it."""
+    memory_after(scene, [10, 8, 8])
+
+
+def memory_after(scene, waits):
     scene.open()
     session = scene.session
     held = []
-    for minute in range(7):
-        time.sleep(30)
+    numbers = []
+    for seconds in waits:
+        time.sleep(seconds)
         session.cdp("HeapProfiler.collectGarbage")
         usage = session.cdp("Runtime.getHeapUsage")
+        numbers.append(scene.seq())
         held.append((usage["usedSize"], usage.get("backingStorageSize", 0), renderer_kib()))
-        print(30 * (minute + 1), "s: heap, buffers:", *held[-1][:2], "renderers, KiB:", held[-1][2], flush=True)
+        print("frame", numbers[-1], "heap, buffers:", *held[-1][:2], "renderers, KiB:", held[-1][2], flush=True)
     heap, buffers, kib = zip(*held)
+    assert numbers[-1] - numbers[0] >= 20 * sum(waits[1:]), numbers
     assert heap[-1] <= 1.2 * heap[0] and buffers[-1] <= buffers[0] + 1_000_000, held
-    # A picture is 1.2 MB when it is decoded: 5,400 of them would show.
+    # A picture is 1.2 MB when it is decoded: hundreds of them would show.
     assert kib[-1] <= 1.1 * kib[0], held
 
 
@@ -506,6 +579,7 @@ class Proxy:
         host, port = url.removeprefix("http://").split(":")
         self.server = host, int(port)
         self.lines = []
+        self.refuses_sockets = False
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.serve, daemon=True).start()
@@ -517,26 +591,34 @@ class Proxy:
             line = Line()
             self.lines.append(line)
             for ends in (client, server, False), (server, client, True):
-                threading.Thread(target=carry, args=(*ends, line), daemon=True).start()
+                threading.Thread(target=self.carry, args=(*ends, line), daemon=True).start()
 
+    def carry(self, source, sink, is_from_server, line):
+        try:
+            self.pass_on(source, sink, is_from_server, line)
+        except OSError:
+            pass
+        line.is_open = False
+        for end in source, sink:
+            # The other direction waits in it, and would go on to hold it open.
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
-def carry(source, sink, is_from_server, line):
-    try:
+    def pass_on(self, source, sink, is_from_server, line):
         while data := source.recv(65536):
             if is_from_server:
                 line.bytes += len(data)
             elif b"\r\nUpgrade: websocket" in data:
                 line.is_socket = True
+                if self.refuses_sockets:
+                    source.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    return
             sink.sendall(data)
-    except OSError:
-        pass
-    line.is_open = False
-    for end in source, sink:
-        end.close()
 
 
 SCENES = [desktop, phone, rate, age, hold, replay, twelve, hidden, restart, lawful, keys, plain, refused, memory]
-SCENES += [status_desktop, status_phone, status_hidden]
+SCENES += [memory_soon, blocked, status_desktop, status_phone, status_hidden, status_crowd]
 
 
 def give_up(*_):

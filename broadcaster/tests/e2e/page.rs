@@ -181,8 +181,34 @@ fn a_hidden_status_asks_for_nothing() {
 }
 
 #[test]
+fn of_many_viewers_the_status_shows_those_that_fare_worst() {
+    let stage = Stage::with("--source pattern --fps 5");
+    // They read until the server ends; the last is behind a thin line.
+    for _ in 1..60 {
+        let mut stream = stage.native().stream;
+        thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
+    }
+    let mut behind = Native::connect(link::open(stage.tcp, Line::Thin(20_000)));
+    behind.hello("");
+    thread::spawn(move || io::copy(&mut behind.stream, &mut io::sink()));
+    let mut scene = scene("status_crowd", stage.http).unwrap();
+    run_well(&mut scene);
+}
+
+#[test]
 fn without_scripts_there_is_a_picture() {
     look("plain", &Stage::with("--source pattern"));
+}
+
+#[test]
+fn where_no_websocket_gets_through_there_is_a_picture_with_a_word_about_it() {
+    let stage = channels(&["main", "lab"], "source = \"pattern\"");
+    look("blocked", &stage);
+}
+
+#[test]
+fn pictures_that_were_shown_take_no_memory() {
+    look("memory_soon", &Stage::with("--source pattern"));
 }
 
 #[test]

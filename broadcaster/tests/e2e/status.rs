@@ -290,47 +290,57 @@ fn a_browser_that_is_slow_or_stops_is_told_from_a_thin_link() {
 }
 
 /// Its frames are late as soon as they are not sent at once.
-const STARVED: &str = "--source pattern --size 160x120 --fps 200 --workers 1";
+const STARVED: &str = "--source pattern --size 160x120 --fps 200";
+/// What serves the first viewer, and the thread that does so.
+const SERVERS: [(&str, &str); 2] = [
+    ("multiplex --workers 1", "viewers-0"),
+    ("threads", "viewer-0"),
+];
 
 #[test]
 fn a_server_that_is_short_of_cpu_says_so() {
-    let stage = Stage::with(STARVED);
-    let mut native = Native::connect(stage.tcp);
-    native.say(&Message::Hello(Hello {
-        min_version: 1,
-        max_version: 1,
-        max_age: Some(Duration::from_millis(10)),
-        channel: String::new(),
-    }));
-    std::thread::spawn(move || io::copy(&mut native.stream, &mut io::sink()));
-    assert_server_is_blamed(&stage);
+    for (driver, thread) in SERVERS {
+        let stage = Stage::with(&format!("{STARVED} --driver {driver}"));
+        let mut native = Native::connect(stage.tcp);
+        native.say(&Message::Hello(Hello {
+            min_version: 1,
+            max_version: 1,
+            max_age: Some(Duration::from_millis(10)),
+            channel: String::new(),
+        }));
+        std::thread::spawn(move || io::copy(&mut native.stream, &mut io::sink()));
+        assert_server_is_blamed(&stage, thread);
+    }
 }
 
 #[test]
 fn a_server_that_is_short_of_cpu_does_not_blame_browsers_or_their_links() {
-    let stage = Stage::with(STARVED);
-    let mut socket = Socket::connect(stage.http, "/live.ws", "");
-    socket.say(&Request::Sub {
-        channel: String::new(),
-        max_age_ms: Some(10.0),
-        fps: None,
-    });
-    std::thread::spawn(move || {
-        loop {
-            socket.seqs();
-        }
-    });
-    assert_server_is_blamed(&stage);
+    for (driver, thread) in SERVERS {
+        let stage = Stage::with(&format!("{STARVED} --driver {driver}"));
+        let mut socket = Socket::connect(stage.http, "/live.ws", "");
+        socket.say(&Request::Sub {
+            channel: String::new(),
+            max_age_ms: Some(10.0),
+            fps: None,
+        });
+        // Until the server ends.
+        std::thread::spawn(move || {
+            loop {
+                socket.seqs();
+            }
+        });
+        assert_server_is_blamed(&stage, thread);
+    }
 }
 
-/// Starves the only worker, and lets it have its processor back.
-fn assert_server_is_blamed(stage: &Stage) {
+/// Starves the thread that serves the only viewer, and lets it have its processor back.
+fn assert_server_is_blamed(stage: &Stage, thread: &str) {
     viewer_that(stage, |viewer| verdict(viewer) == "keeps up");
-    // The worker shares one processor with others that come first.
+    // It shares one processor with others that come first.
     let all = sched_getaffinity(None).unwrap();
     let mut only = CpuSet::new();
     only.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
-    let worker = thread_of("viewers-0");
+    let worker = thread_of(thread);
     sched_setaffinity(Some(worker), &only).unwrap();
     setpriority_process(Some(worker), 19).unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
