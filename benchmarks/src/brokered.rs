@@ -4,10 +4,10 @@
 //! exchange   publisher ──► broker ──► readers                          ours beside the floor
 //! edges      origin ──► broker ──► two edges ──► viewers over tcp      beside one ring, one broker
 //! ```
-//! In path order: [`broker`](crate::broker) is the broker, [`program`](crate::program) starts the other programs, [`floor`] is the
-//! least a publisher and a reader can do, [`readers`] is a process full of readers (they have to be
-//! costed apart from us, who watch), [`tally`] counts what they get, [`measure`] makes a cell of it,
-//! [`cells`] is what is kept, [`table`] what people read. [`run`] lets everything take turns.
+//! In path order: [`broker`] is the broker, [`program`](crate::program) starts the other programs,
+//! [`floor`] is the least a publisher and a reader can do, [`readers`] is a process full of readers (they
+//! have to be costed apart from us, who watch), [`tally`] counts what they get, [`measure`] makes a cell
+//! of it, [`cells`] is what is kept, [`table`] what people read. [`run`] lets everything take turns.
 //!
 //! Policy: as everywhere in `benchmarks`, only ratios within one round count. Every round begins with
 //! a fresh broker, so that none inherits the memory of the rounds before; within a round the loads
