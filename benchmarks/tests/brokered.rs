@@ -157,17 +157,14 @@ fn scenarios_with_a_broker_are_listed_and_their_helpers_are_not() {
         String::from_utf8(told.stdout).unwrap()
     };
     let list = words("list");
-    for name in ["exchange", "edges", "egress"] {
-        assert!(
-            list.lines().any(|line| line.starts_with(name)),
-            "{name}: {list}"
-        );
+    for name in ["models", "drop", "exchange", "edges", "egress"] {
+        let is_it = |line: &str| line.starts_with(&format!("  {name} "));
+        assert!(list.lines().any(is_it), "{name}: {list}");
     }
     let help = words("--help");
-    assert!(
-        !help.contains("floor") && !help.contains("readers"),
-        "{help}"
-    );
+    for hidden in ["floor", "readers", "  ring "] {
+        assert!(!help.contains(hidden), "{help}");
+    }
 }
 
 /// The broker that `scripts/check` has started for all tests, or one of our own; `None` if there cannot
