@@ -140,7 +140,7 @@ mod tests {
         let own = std::process::id();
         let curves = std::thread::scope(|scope| {
             let taking = scope.spawn(|| take(&[own], Duration::from_millis(20), &over));
-            std::thread::sleep(Duration::from_millis(150));
+            std::thread::sleep(Duration::from_millis(800));
             over.trigger();
             taking.join().unwrap()
         });
