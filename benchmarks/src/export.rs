@@ -4,7 +4,7 @@
 
 use crate::machine::Machine;
 use crate::result::{Cell, Outcome, Results};
-use crate::spread::Spread;
+use crate::spread::{Spread, megabytes};
 
 mod answer;
 pub mod csv;
@@ -175,9 +175,4 @@ fn count(number: u32, of: &str) -> String {
         1 => format!("1 {of}"),
         _ => format!("{number} {of}s"),
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

@@ -1,16 +1,16 @@
 //! What the fan-out models cost, measured on the machine at hand.
 //!
 //! ```text
-//! scenario ──► runner: starts a contender as a child, puts a load on it, samples it ──► result ──► table
-//!                      contender: the broadcaster with one of its drivers or a camera, the bare
-//!                      loop, or ustreamer
+//! scenario (TOML) ──► runner ──► measure: who serves, who watches, samples ──► result (JSON)
+//!                                                  result ──► export, plot ──► report
 //! ```
-//! The scenarios with a broker are a path of their own ([`brokered`]): there several programs share the
-//! cost. Beside all this, [`sample`] watches any programs that run already.
+//! That is the question what each model costs. Two sets of scenarios with results of their own form
+//! compare parts with the least there can be: [`egress`] the drivers, [`brokered`] both sides of an
+//! exchange. Beside all this, [`sample`] watches any programs that run already.
 //!
-//! Policy: only ratios within one run count. Contenders take turns within each round, each beside
-//! the bare loop of the same round; rounds are repeated and the median is given with its spread.
-//! Every cell is written down as soon as it is measured. Doubts stand beside the figures.
+//! Policy: only ratios within one run count. Whoever is compared takes turns within each round; rounds
+//! are repeated and the median is given with its spread. Every cell is written down as soon as it is
+//! measured. Doubts stand beside the figures.
 
 pub mod args;
 pub mod bare;

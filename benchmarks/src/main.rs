@@ -11,7 +11,7 @@ use benchmarks::contender::Hindrance;
 use benchmarks::load::{Load, Target};
 use benchmarks::{inprocess, sample, scenario};
 
-mod running;
+mod commands;
 mod signals;
 
 /// The exit code for what can never become right.
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
                 || error.is::<scenario::Error>();
             if is_misuse {
                 ExitCode::from(MISUSE)
-            } else if error.is::<running::Interrupted>() {
+            } else if error.is::<commands::Interrupted>() {
                 ExitCode::from(INTERRUPTED)
             } else {
                 ExitCode::FAILURE
@@ -44,11 +44,11 @@ fn start(command: Command) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match command {
         Command::List => {
-            running::list(&mut out)?;
+            commands::list(&mut out)?;
             Ok(())
         }
-        Command::Run(args) => running::run(&args, &shutdown, &mut out),
-        Command::Report(args) => running::report(&args.folders, &mut out),
+        Command::Run(args) => commands::run(&args, &shutdown, &mut out),
+        Command::Report(args) => commands::report(&args.folders, &mut out),
         Command::Load(args) => {
             let load = Load::start(&Target::parse(&args.url)?, args.viewers, Hindrance::None)?;
             let (figures, (), ()) = load.watch(args.duration, &shutdown, || ());

@@ -5,7 +5,7 @@
 
 use crate::result::{Curve, Measured, Results, is_load};
 use crate::scenario::Load;
-use crate::spread::{Spread, distinct};
+use crate::spread::{Spread, distinct, megabytes};
 
 pub mod draw;
 mod group;
@@ -54,7 +54,7 @@ pub struct Axis {
 pub enum Scale {
     /// Evenly, from zero.
     Linear,
-    /// By their magnitude.
+    /// By their magnitude, where they differ tenfold or more; else evenly, from zero.
     Logarithmic,
 }
 
@@ -347,9 +347,4 @@ fn scale_of(group: &Group) -> Scale {
         true => Scale::Logarithmic,
         false => Scale::Linear,
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

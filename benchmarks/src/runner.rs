@@ -58,7 +58,7 @@ pub enum End {
 /// Runs a scenario and leaves `SCENARIO.json` in `folder`, the samples in `raw/` there.
 ///
 /// # Errors
-/// If a result cannot be written, or nothing can be measured here.
+/// If a result cannot be written, or there is one already that this run does not go on with.
 pub fn run(
     scenario: &Scenario,
     effort: Effort,

@@ -29,7 +29,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// broker is given up.
 const HEARTBEAT_S: u16 = 10;
 /// Largest frame of AMQP in bytes where the URL does not say. The size of lapin's buffers follows it: a
-/// reader takes 1.3 MB, and 8.3 with what brokers suggest, for the same CPU time (`benchmarks run
+/// reader takes 1.3 MB, and 4.5 with what brokers suggest, for about the same CPU time (`benchmarks run
 /// exchange`).
 const FRAME_MAX: u32 = 32 << 10;
 

@@ -2,10 +2,10 @@
 
 mod falls;
 
-use super::{megabytes, tables};
+use super::tables;
 use crate::result::{Measured, Results};
 use crate::scenario::Load;
-use crate::spread::{Spread, distinct};
+use crate::spread::{Spread, distinct, megabytes};
 
 /// What a scenario has come to; how it is put depends on what was varied.
 pub(super) fn of(results: &Results) -> String {

@@ -1,9 +1,9 @@
 //! The tables of a scenario.
 
-use super::{Table, Text, megabytes};
+use super::{Table, Text};
 use crate::result::{Cell, Measured, Results, RoleCost};
 use crate::scenario::{Load, Published};
-use crate::spread::{Spread, distinct};
+use crate::spread::{Spread, distinct, megabytes};
 
 /// All of them, in their order.
 pub(super) fn all(results: &Results) -> Vec<Table> {

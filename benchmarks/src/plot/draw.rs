@@ -24,6 +24,8 @@ const FEW_COLUMNS: usize = 2;
 /// Room beyond the largest value, as a factor: for a marker, and for more on a logarithmic axis.
 const HEADROOM: f64 = 1.06;
 const LOG_HEADROOM: f64 = 1.5;
+/// Below this ratio of the largest value to the smallest a logarithmic axis has hardly a tick.
+const WIDE_RANGE: f64 = 10.0;
 /// Of lines and markers, in pixels.
 const STROKE: f64 = 1.8;
 const MARKER: f64 = 4.0;
@@ -180,13 +182,14 @@ fn layout(figure: &Figure, at: usize) -> Layout {
             .with_x_axis_min(0.0)
             .with_x_axis_max(HEADROOM * across.most);
     }
-    layout = match panel.y.scale {
-        Scale::Linear => layout
-            .with_y_axis_min(0.0)
-            .with_y_axis_max(HEADROOM * up.most),
-        Scale::Logarithmic => (layout.with_log_y())
+    layout = if panel.y.scale == Scale::Logarithmic && up.is_wide() {
+        (layout.with_log_y())
             .with_y_axis_min(up.least / LOG_HEADROOM)
-            .with_y_axis_max(up.most * LOG_HEADROOM),
+            .with_y_axis_max(up.most * LOG_HEADROOM)
+    } else {
+        layout
+            .with_y_axis_min(0.0)
+            .with_y_axis_max(HEADROOM * up.most)
     };
     if column == 0 || alike.len() < 2 {
         layout = layout.with_y_label(panel.y.label.clone());
@@ -205,6 +208,11 @@ struct Range {
 }
 
 impl Range {
+    /// Whether a logarithmic axis has ticks enough to be read.
+    fn is_wide(&self) -> bool {
+        self.most / self.least >= WIDE_RANGE
+    }
+
     fn of(panels: &[&Panel], of: fn((f64, f64)) -> f64) -> Self {
         let lines = panels.iter().flat_map(|panel| &panel.lines);
         let points = lines.flat_map(|line| {

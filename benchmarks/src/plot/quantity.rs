@@ -1,9 +1,10 @@
 //! What is plotted against the load.
 
+use super::Scale;
 use super::group::{Group, Varied};
-use super::{Scale, megabytes};
 use crate::result::Measured;
 use crate::scenario::Load;
+use crate::spread::megabytes;
 
 /// A quantity of a cell, as it is plotted against the load.
 pub(super) struct Quantity {
