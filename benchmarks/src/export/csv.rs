@@ -4,7 +4,7 @@ use std::io;
 
 use crate::result::{Cell, Measured, Results, RoleCost};
 
-const HEAD: [&str; 32] = [
+const HEAD: [&str; 33] = [
     "scenario",
     "round",
     "arm",
@@ -26,6 +26,7 @@ const HEAD: [&str; 32] = [
     "age_max_ms",
     "synchrony_ms",
     "lost",
+    "writer_held_up_us",
     "role",
     "cpu_percent",
     "system_percent",
@@ -81,7 +82,7 @@ fn begin(results: &Results, cell: &Cell) -> Vec<String> {
     ]
 }
 
-fn figures(measured: &Measured) -> [String; 12] {
+fn figures(measured: &Measured) -> [String; 13] {
     let figures = &measured.figures;
     [
         "no".to_owned(),
@@ -96,6 +97,7 @@ fn figures(measured: &Measured) -> [String; 12] {
         figures.age_max_ms.to_string(),
         or_empty(figures.synchrony_ms),
         figures.lost.to_string(),
+        or_empty(figures.writer_us),
     ]
 }
 

@@ -39,6 +39,7 @@ fn service(results: &Results) -> Table {
         "synchrony ms",
         "CPU %",
         "memory MB",
+        "writer held up µs",
     ];
     let row = |(load, arm): &(Load, String)| {
         let rounds = results.of(arm, load);
@@ -46,6 +47,7 @@ fn service(results: &Results) -> Table {
             Spread::of(rounds.iter().map(|round| of(round)), digits).to_string()
         };
         let synchrony = rounds.iter().filter_map(|round| round.figures.synchrony_ms);
+        let writer = rounds.iter().filter_map(|round| round.figures.writer_us);
         let figures = [
             spread(&|round| round.figures.fps, 1),
             spread(&|round| round.figures.fps_least, 1),
@@ -55,6 +57,7 @@ fn service(results: &Results) -> Table {
             Spread::of(synchrony, 1).to_string(),
             spread(&|round| 100.0 * round.cpu(), 1),
             spread(&|round| megabytes(round.memory_bytes()), 1),
+            Spread::of(writer, 1).to_string(),
         ];
         let is_bold = rounds.iter().any(|round| !round.is_valid());
         let figures = figures.into_iter().map(|text| Text { text, is_bold });
