@@ -105,7 +105,8 @@ fn method(results: &Results) -> String {
          are medians (least to most) over the rounds; CPU in percent of one core; memory is what would be \
          free without the programs (PSS). Delivered: whole frames at the viewers ÷ frames published × \
          viewers; below 99.9 % the cell is no valid measurement of cost and bold. Synchrony: 99th \
-         percentile of last minus first arrival of a frame. Writer held up: by handing a frame on, the mean.",
+         percentile of last minus first arrival of a frame. Writer held up: by handing a frame on, the mean; whom \
+         it wakes may push it off its processor meanwhile.",
         count(rounds, "round"),
         humantime::format_duration(scenario.warm_up),
         windows.collect::<Vec<_>>().join(", then "),

@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use common::ring::{self, Publisher, Ring, Subscriber};
-use common::{Clock, Format, Frame, Head, Identity, Payload, RecvError, Subscribe, SystemClock};
+use common::{
+    Clock, Effort, Format, Frame, Head, Identity, Payload, RecvError, Spent, Subscribe, SystemClock,
+};
 use serde_json::json;
 
 use crate::args;
@@ -32,6 +34,7 @@ const MOST_BEHIND: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 struct HeldUp {
     nanos: AtomicU64,
+    cpu_nanos: AtomicU64,
     frames: AtomicU64,
 }
 
@@ -59,12 +62,13 @@ pub fn run(args: &args::Ring, words: impl BufRead, out: &mut impl Write) -> anyh
                 while !tally.is_complete() && SystemClock.monotonic() < deadline {
                     thread::sleep(LOOK_EVERY);
                 }
-                let (nanos, frames) = held_up.since(before);
+                let [nanos, cpu_nanos, frames] = held_up.since(before);
                 let figures = tally
                     .figures(args.bytes_as_number())
                     .context("end without begin")?;
                 let mut answer = serde_json::to_value(&figures)?;
                 answer["writer_us"] = json!(nanos / 1e3 / frames.max(1.0));
+                answer["writer_cpu_us"] = json!(cpu_nanos / 1e3 / frames.max(1.0));
                 say(out, &answer.to_string())?;
             }
             other => bail!("{other:?}: the words are begin and end"),
@@ -82,17 +86,23 @@ impl args::Ring {
 }
 
 impl HeldUp {
-    fn now(&self) -> (u64, u64) {
-        (
-            self.nanos.load(Ordering::Relaxed),
-            self.frames.load(Ordering::Relaxed),
-        )
+    /// Time, processor time, frames.
+    fn now(&self) -> [u64; 3] {
+        [&self.nanos, &self.cpu_nanos, &self.frames].map(|count| count.load(Ordering::Relaxed))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
-    fn since(&self, (nanos, frames): (u64, u64)) -> (f64, f64) {
-        let (now_nanos, now_frames) = self.now();
-        ((now_nanos - nanos) as f64, (now_frames - frames) as f64)
+    fn since(&self, before: [u64; 3]) -> [f64; 3] {
+        let now = self.now();
+        std::array::from_fn(|which| (now[which] - before[which]) as f64)
+    }
+
+    fn add(&self, spent: Spent) {
+        for (count, took) in [(&self.nanos, spent.time), (&self.cpu_nanos, spent.cpu)] {
+            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            count.fetch_add(took, Ordering::Relaxed);
+        }
+        self.frames.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -157,7 +167,7 @@ fn write(
         let identity = Identity { epoch: 1, seq };
         let head = Head::new(identity, SystemClock.wall(), Format::Opaque);
         let frame = Frame::new(head, data.clone());
-        let begun = SystemClock.monotonic();
+        let effort = Effort::begin();
         frames.push(frame);
         if frames.len() >= together {
             publisher.publish(Arc::new(Payload {
@@ -167,10 +177,7 @@ fn write(
             }));
             index += 1;
         }
-        let took = SystemClock.monotonic().since(begun).as_nanos();
-        let took = u64::try_from(took).unwrap_or(u64::MAX);
-        held_up.nanos.fetch_add(took, Ordering::Relaxed);
-        held_up.frames.fetch_add(1, Ordering::Relaxed);
+        held_up.add(effort.spent());
         seq += 1;
     }
 }
@@ -206,5 +213,6 @@ mod tests {
         assert_eq!(number("delivered"), 1.0, "{answer}");
         assert!(number("published") > 10.0, "{answer}");
         assert!(number("writer_us") > 0.0, "{answer}");
+        assert!(number("writer_cpu_us") > 0.0, "{answer}");
     }
 }

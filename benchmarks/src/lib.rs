@@ -14,6 +14,7 @@
 
 pub mod args;
 pub mod bare;
+mod beside;
 pub mod broker;
 pub mod brokered;
 pub mod contender;

@@ -83,7 +83,7 @@ pub fn measure(
     watching.warm_up(setting.warm_up, shutdown);
     let before = chain.writer();
     let is_over = Shutdown::default();
-    let (figures, course, writer_us, ps) = thread::scope(|scope| {
+    let (figures, course, held_up, ps) = thread::scope(|scope| {
         let sampling = scope.spawn(|| course::take(&mut sampler, INTERVAL, &is_over, raw));
         let (pids, over) = (&pids, &is_over);
         let ask = |every| scope.spawn(move || ps::take(pids, every, over));
@@ -91,12 +91,12 @@ pub fn measure(
         let figures = watching.watch(setting.window, shutdown);
         is_over.trigger();
         let after = chain.writer();
-        let writer_us = before
+        let held_up = before
             .zip(after)
-            .and_then(|(before, after)| after.micros_since(before));
+            .and_then(|(before, after)| after.since(before));
         let course = sampling.join().expect("sampling does not panic");
         let ps = asking.map(|asking| asking.join().expect("asking does not panic"));
-        (figures, course, writer_us, ps.unwrap_or_default())
+        (figures, course, held_up, ps.unwrap_or_default())
     });
     let figures = figures.and_then(|seen| seen.figures());
     // Who died is told before what that did to the others.
@@ -107,7 +107,10 @@ pub fn measure(
             .context(format!("{dead} ended in the middle")));
     }
     let mut figures = figures.context("watching")?;
-    figures.writer_us = figures.writer_us.or(writer_us);
+    if let Some(held_up) = held_up {
+        figures.writer_us = Some(held_up.micros);
+        figures.writer_cpu_us = Some(held_up.cpu_micros);
+    }
     let roles = course.costs();
     let mut doubts = doubts(setting, &figures, &roles);
     if course.missed_share() > MANY_MISSED {

@@ -3,12 +3,13 @@
 //! A point is the median of the rounds, a band goes from the least to the most of them. Points of cells
 //! that did not deliver enough to be valid stand apart: they are drawn as crosses.
 
+use crate::beside;
 use crate::result::{Curve, Measured, Results, is_load};
 use crate::scenario::Load;
 use crate::spread::{Spread, distinct, megabytes};
 
 pub mod draw;
-mod group;
+pub(crate) mod group;
 mod quantity;
 
 use group::{Group, Varied, groups};
@@ -297,16 +298,18 @@ impl Line {
 
     /// A point of some rounds, if any of them has a value.
     fn add(&mut self, x: f64, rounds: &[&Measured], of: impl Fn(&Measured) -> f64) {
-        let values = rounds.iter().map(|round| of(round));
+        let point = self.add_values(x, rounds.iter().map(|round| of(round)));
+        if rounds.iter().any(|round| !round.is_valid()) {
+            self.invalid.extend(point);
+        }
+    }
+
+    fn add_values(&mut self, x: f64, values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         let spread = Spread::of(values.filter(|value| value.is_finite()), 0);
-        let Some((middle, ends)) = spread.middle().zip(spread.ends()) else {
-            return;
-        };
+        let (middle, ends) = spread.middle().zip(spread.ends())?;
         self.points.push((x, middle));
         self.band.push(ends);
-        if rounds.iter().any(|round| !round.is_valid()) {
-            self.invalid.push((x, middle));
-        }
+        Some((x, middle))
     }
 }
 
@@ -325,19 +328,37 @@ fn against_workers(results: &Results, group: &Group) -> Option<Figure> {
                 (quantity.of)(measured, load)
             });
         }
-        Panel {
-            title: String::new(),
-            x: axis("workers", Scale::Linear),
-            y: axis(quantity.label, Scale::Linear),
-            lines: vec![line],
-        }
+        workers_panel(quantity.label, line)
     };
+    let mut panels: Vec<_> = QUANTITIES.iter().map(panel).collect();
+    for (label, of) in [
+        (
+            "speed-up: age p99 with 1 worker ÷ age p99",
+            beside::speed_ups as fn(&Results, &str, &Load) -> Vec<f64>,
+        ),
+        ("efficiency: speed-up ÷ workers", beside::efficiencies),
+    ] {
+        let mut line = Line::new(&load.to_string(), 0);
+        for (workers, arm) in &arms {
+            line.add_values(*workers, of(results, arm, load).into_iter());
+        }
+        panels.push(workers_panel(label, line));
+    }
     Some(Figure {
         name: format!("workers-{}", group.name),
         title: format!("More and more workers, {load}"),
         columns: 2,
-        panels: QUANTITIES.iter().map(panel).collect(),
+        panels,
     })
+}
+
+fn workers_panel(label: &str, line: Line) -> Panel {
+    Panel {
+        title: String::new(),
+        x: axis("workers", Scale::Linear),
+        y: axis(label, Scale::Linear),
+        lines: vec![line],
+    }
 }
 
 fn scale_of(group: &Group) -> Scale {

@@ -114,6 +114,9 @@ pub struct Figures {
     /// our own broadcaster.
     #[serde(default)]
     pub writer_us: Option<f64>,
+    /// For how much of that it had a processor, likewise.
+    #[serde(default)]
+    pub writer_cpu_us: Option<f64>,
 }
 
 /// What a role (processes with all they start) took in the window.
@@ -219,6 +222,7 @@ impl Figures {
             synchrony_ms: Some(figures.synchrony_ms),
             lost: figures.lost,
             writer_us: None,
+            writer_cpu_us: None,
         }
     }
 

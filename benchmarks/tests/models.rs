@@ -98,6 +98,7 @@ fn cell(round: u32, arm: &str, load: &Load, roles: &[(&str, f64, u64)], delivere
             synchrony_ms: (load.viewers > 1).then_some(0.5),
             lost: 0,
             writer_us: None,
+            writer_cpu_us: None,
         },
         roles: roles
             .iter()
@@ -248,6 +249,85 @@ fn results_are_read_as_they_were_written() {
     assert_eq!(Results::load(&path).unwrap(), results);
     let lines = fs::read_to_string(&path).unwrap().lines().count();
     assert_eq!(lines, results.cells.len() + 6, "a line for each cell");
+}
+
+/// What is measured of frames of so many bytes, so many a second, one by one or several at once.
+fn of_size(arm: &str, (bytes, fps, frames_per_payload): (usize, u32, usize), told: Told) -> Cell {
+    let load = Load {
+        viewers: 1,
+        bytes,
+        size: "16x16".to_owned(),
+        fps,
+        frames_per_payload,
+        stopped: 0,
+        protocol: Protocol::Tcp,
+    };
+    let roles = [("broadcaster", told.cpu, 10)];
+    let mut cell = cell(1, arm, &load, &roles, told.delivered);
+    if let Outcome::Measured(measured) = &mut cell.outcome {
+        measured.figures.writer_us = Some(told.writer_us);
+        measured.figures.writer_cpu_us = Some(told.work_us);
+        measured.figures.fps = told.delivered * f64::from(fps);
+        measured.figures.age_p50_ms = told.age_ms;
+        measured.roles[0].cpu = told.cpu;
+    }
+    cell
+}
+
+#[derive(Clone, Copy)]
+struct Told {
+    cpu: f64,
+    writer_us: f64,
+    work_us: f64,
+    age_ms: f64,
+    delivered: f64,
+}
+
+#[test]
+fn what_the_size_of_a_frame_decides_is_said_in_words() {
+    let mut results = results();
+    results.scenario = Scenario::find("size").unwrap();
+    let plain = Told {
+        cpu: 0.1,
+        writer_us: 10.0,
+        work_us: 8.0,
+        age_ms: 1.0,
+        delivered: 1.0,
+    };
+    let held_up = |writer_us, work_us| Told {
+        writer_us,
+        work_us,
+        ..plain
+    };
+    let fast = Told {
+        delivered: 0.5,
+        writer_us: 1_000.0,
+        ..plain
+    };
+    let joined = Told {
+        cpu: 0.02,
+        age_ms: 26.0,
+        ..plain
+    };
+    results.cells = vec![
+        of_size("tcp", (64, 30, 1), held_up(10.0, 8.0)),
+        of_size("tcp", (90_000, 30, 1), held_up(15.0, 12.0)),
+        of_size("tcp", (4_000_000, 30, 1), held_up(40.0, 13.0)),
+        of_size("http", (1_000, 30, 1), held_up(9.0, 9.0)),
+        of_size("http", (4_000_000, 30, 1), held_up(9.0, 9.0)),
+        of_size("tcp", (4_000_000, 1_000, 1), fast),
+        of_size("tcp", (64, 600, 1), plain),
+        of_size("tcp", (64, 600, 30), joined),
+    ];
+    assert_eq!(
+        document(&results).answer,
+        "Until the writer may go on, and of that its own work (for the rest others have its processor, \
+         whom it has woken): tcp 10 µs, 8 of work, with 64 B; 40 µs, 13 of work, with 4 MB; as much work \
+         up to 90 kB – http 9 µs, 9 of work, with 1 kB; 9 µs, 9 of work, with 4 MB; as much work up to 4 \
+         MB. The most that arrived at one viewer: tcp 2.00 GB/s, in frames of 4 MB – http 0.12 GB/s, in \
+         frames of 4 MB. 30 frames of 64 B at once take so much of the CPU that they take one by one, and \
+         arrive so much later: tcp 0.20 ×, 25 ms."
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! happens when a source goes and comes back is told in `life.rs`.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::channel::Channel;
 use crate::config::{ChannelConfig, SourceConfig};
 use crate::encode::{self, Encoder};
 use crate::fanout::{Payloader, Publish};
+use crate::vital;
 
 mod life;
 mod placeholder;
@@ -357,9 +358,9 @@ pub fn spawn(
     shutdown: &Shutdown,
 ) -> std::io::Result<JoinHandle<()>> {
     let name = format!("capture-{}", channel.name);
-    let shutdown = shutdown.clone();
-    thread::Builder::new().name(name).spawn(move || {
+    let until = shutdown.clone();
+    vital::spawn(name, shutdown, move || {
         let life = life::Life::new(feed, (channel, budget), payloader, SystemClock);
-        life.run(&shutdown);
+        life.run(&until);
     })
 }

@@ -67,6 +67,8 @@ pub struct Counters {
     pub bytes: AtomicU64,
     /// How long handing them on has taken the thread that captures, in ns.
     pub publishing_ns: AtomicU64,
+    /// For how much of that it had a processor, in ns.
+    pub publishing_cpu_ns: AtomicU64,
     /// Pictures that could not be used: damaged, or above 16 MiB.
     pub damaged: AtomicU64,
     /// Pictures left out because they came faster than they could be encoded.

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{
@@ -17,6 +17,7 @@ use common::{
 use tracing::{debug, warn};
 
 use crate::channel::Channel;
+use crate::vital;
 
 /// How often frames are let go of while no new ones come.
 const TICK: Duration = Duration::from_millis(500);
@@ -136,14 +137,13 @@ pub fn spawn(channel: &Arc<Channel>, shutdown: &Shutdown) -> io::Result<Option<J
     if channel.history.is_none() {
         return Ok(None);
     }
-    let (channel, shutdown) = (channel.clone(), shutdown.clone());
-    let thread = thread::Builder::new()
-        .name(format!("history-{}", channel.name))
-        .spawn(move || {
-            if let Some(history) = &channel.history {
-                follow(&channel, history, &shutdown);
-            }
-        })?;
+    let (channel, until) = (channel.clone(), shutdown.clone());
+    let name = format!("history-{}", channel.name);
+    let thread = vital::spawn(name, shutdown, move || {
+        if let Some(history) = &channel.history {
+            follow(&channel, history, &until);
+        }
+    })?;
     Ok(Some(thread))
 }
 

@@ -13,6 +13,7 @@ pub mod encode;
 pub mod fanout;
 pub mod history;
 pub mod journal;
+pub mod vital;
 
 use std::io;
 use std::net::SocketAddr;
@@ -68,6 +69,12 @@ pub enum Error {
     /// The system gives no thread or no readiness queue.
     #[error("not started: {0}")]
     System(#[from] io::Error),
+    /// A bug of ours has ended what nothing goes on without.
+    #[error("ended by a bug in thread {thread}; what it said stands above")]
+    Panicked {
+        /// Its name.
+        thread: String,
+    },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -85,7 +92,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Bind { .. } | Self::System(_) => 1,
+            Self::Bind { .. } | Self::System(_) | Self::Panicked { .. } => 1,
         }
     }
 }
@@ -247,13 +254,10 @@ impl Broadcaster {
         self.runtime.shutdown_background();
         let histories = histories.into_iter().flatten();
         let threads = captures.into_iter().chain(exchanges).chain(workers);
-        for thread in threads.chain(histories) {
-            let name = thread.thread().name().unwrap_or_default().to_owned();
-            if thread.join().is_err() {
-                warn!(name, "a thread panicked");
-            }
+        match vital::join(threads.chain(histories)) {
+            Some(thread) => Err(Error::Panicked { thread }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -38,6 +38,23 @@ impl Clock for SystemClock {
     }
 }
 
+impl SystemClock {
+    /// Processor time that the calling thread has used so far; none where the system does not tell.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn thread_cpu(self) -> Duration {
+        use rustix::time::{ClockId, clock_gettime};
+        Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+    }
+
+    /// Processor time that the calling thread has used so far; none where the system does not tell.
+    #[cfg(not(unix))]
+    #[must_use]
+    pub const fn thread_cpu(self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 #[cfg(target_os = "linux")]
 impl SystemClock {
     /// Wall clock time of a moment on the kernel's monotonic clock, which drivers stamp their

@@ -10,6 +10,7 @@
 pub mod barcode;
 pub mod budget;
 pub mod clock;
+pub mod effort;
 pub mod frame;
 pub mod heap;
 pub mod jpeg;
@@ -27,6 +28,7 @@ mod sync;
 
 pub use budget::Budget;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use effort::{Effort, Spent};
 pub use frame::{Flags, Format, Frame, Head, Identity, Image, Monotonic, Payload, Timestamp};
 pub use shortest::Shortest;
 pub use shutdown::Shutdown;

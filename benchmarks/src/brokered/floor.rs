@@ -3,8 +3,8 @@
 //!
 //! The publisher sends one ready-made PAYLOAD again and again, with a new number and time in it, on an
 //! even beat; it waits for no confirmation, reconnects never, and serves nobody. A reader acknowledges
-//! as ours do (all up to a message at once, a quarter of the prefetch together), looks at number and
-//! time, and checks nothing. Exchange and queues are made as ours are: they are what the broker's
+//! all up to a message at once, a quarter of the prefetch together, looks at number and time, and checks
+//! nothing. Exchange and queues are made as ours are: they are what the broker's
 //! cost depends on.
 
 use std::future::poll_fn;
@@ -25,7 +25,7 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Exchange
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::MissedTickBehavior;
 
-/// What our readers have unacknowledged at most where nothing else is said.
+/// Messages that a reader has unacknowledged at most where nothing else is said.
 const PREFETCH: u16 = 16;
 /// Where a payload's first frame has its number and its time: behind count and epoch.
 const SEQ: Range<usize> = 10..18;

@@ -1,8 +1,10 @@
 //! The answer of a scenario in a sentence or two, with its figures.
 
 mod falls;
+mod sizes;
 
-use super::tables;
+use crate::beside;
+use crate::plot::group;
 use crate::result::{Measured, Results};
 use crate::scenario::Load;
 use crate::spread::{Spread, distinct, megabytes};
@@ -21,6 +23,9 @@ pub(super) fn of(results: &Results) -> String {
     }
     if loads(results).iter().any(|load| load.stopped > 0) {
         return hindered(results);
+    }
+    if group::Varied::of(results) == group::Varied::Bytes {
+        return sizes::told(results);
     }
     cheapest(results)
 }
@@ -75,7 +80,7 @@ fn speed_ups(results: &Results) -> String {
     };
     let reference = results.scenario.reference.as_deref().unwrap_or_default();
     let told = |arm: &str| {
-        let spread = Spread::of(tables::speed_up(results, arm, load).into_iter(), 2);
+        let spread = Spread::of(beside::speed_ups(results, arm, load).into_iter(), 2);
         spread.middle().map(|_| format!("{arm} {spread}"))
     };
     let told: Vec<_> = arms(results)

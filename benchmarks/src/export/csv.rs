@@ -4,7 +4,7 @@ use std::io;
 
 use crate::result::{Cell, Measured, Results, RoleCost};
 
-const HEAD: [&str; 33] = [
+const HEAD: [&str; 34] = [
     "scenario",
     "round",
     "arm",
@@ -27,6 +27,7 @@ const HEAD: [&str; 33] = [
     "synchrony_ms",
     "lost",
     "writer_held_up_us",
+    "writer_working_us",
     "role",
     "cpu_percent",
     "system_percent",
@@ -82,7 +83,7 @@ fn begin(results: &Results, cell: &Cell) -> Vec<String> {
     ]
 }
 
-fn figures(measured: &Measured) -> [String; 13] {
+fn figures(measured: &Measured) -> [String; 14] {
     let figures = &measured.figures;
     [
         "no".to_owned(),
@@ -98,6 +99,7 @@ fn figures(measured: &Measured) -> [String; 13] {
         or_empty(figures.synchrony_ms),
         figures.lost.to_string(),
         or_empty(figures.writer_us),
+        or_empty(figures.writer_cpu_us),
     ]
 }
 

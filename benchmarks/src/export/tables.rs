@@ -1,6 +1,7 @@
 //! The tables of a scenario.
 
 use super::{Table, Text};
+use crate::beside;
 use crate::result::{Cell, Measured, Results, RoleCost};
 use crate::scenario::{Load, Published};
 use crate::spread::{Spread, distinct, megabytes};
@@ -40,6 +41,7 @@ fn service(results: &Results) -> Table {
         "CPU %",
         "memory MB",
         "writer held up µs",
+        "of it working µs",
     ];
     let row = |(load, arm): &(Load, String)| {
         let rounds = results.of(arm, load);
@@ -47,7 +49,9 @@ fn service(results: &Results) -> Table {
             Spread::of(rounds.iter().map(|round| of(round)), digits).to_string()
         };
         let synchrony = rounds.iter().filter_map(|round| round.figures.synchrony_ms);
-        let writer = rounds.iter().filter_map(|round| round.figures.writer_us);
+        let figures = || rounds.iter().map(|round| &round.figures);
+        let writer = figures().filter_map(|figures| figures.writer_us);
+        let working = figures().filter_map(|figures| figures.writer_cpu_us);
         let figures = [
             spread(&|round| round.figures.fps, 1),
             spread(&|round| round.figures.fps_least, 1),
@@ -58,6 +62,7 @@ fn service(results: &Results) -> Table {
             spread(&|round| 100.0 * round.cpu(), 1),
             spread(&|round| megabytes(round.memory_bytes()), 1),
             Spread::of(writer, 1).to_string(),
+            Spread::of(working, 1).to_string(),
         ];
         let is_bold = rounds.iter().any(|round| !round.is_valid());
         let figures = figures.into_iter().map(|text| Text { text, is_bold });
@@ -150,7 +155,10 @@ fn ratios(results: &Results) -> Option<Table> {
     }
     let row = |(load, arm): &(Load, String)| {
         let ratio = |of: fn(&Measured) -> f64| {
-            Spread::of(beside(results, (arm, reference), load, of).into_iter(), 2)
+            Spread::of(
+                beside::ratios(results, (arm, reference), load, of).into_iter(),
+                2,
+            )
         };
         let figures = [
             ratio(Measured::cpu),
@@ -160,12 +168,8 @@ fn ratios(results: &Results) -> Option<Table> {
         let mut row: Vec<Text> = [load.to_string(), arm.clone()].map(Text::from).to_vec();
         row.extend(figures.map(|spread| spread.to_string().into()));
         if has_workers {
-            let speed_up = speed_up(results, arm, load);
-            let workers = workers(results, arm);
-            let efficiency = speed_up
-                .iter()
-                .map(|times| times / workers)
-                .collect::<Vec<_>>();
+            let speed_up = beside::speed_ups(results, arm, load);
+            let efficiency = beside::efficiencies(results, arm, load);
             let both = [speed_up, efficiency];
             row.extend(both.map(|values| Spread::of(values.into_iter(), 2).to_string().into()));
         }
@@ -179,39 +183,4 @@ fn ratios(results: &Results) -> Option<Table> {
         head: head.into_iter().map(str::to_owned).collect(),
         rows: others.map(|pair| row(&pair)).collect(),
     })
-}
-
-/// A quantity of an arm divided by that of another, round by round.
-fn beside(
-    results: &Results,
-    (arm, other): (&str, &str),
-    load: &Load,
-    of: fn(&Measured) -> f64,
-) -> Vec<f64> {
-    let cell = |round: u32, arm: &str| {
-        let is_it = |cell: &&Cell| cell.round == round && cell.arm == arm && cell.load == *load;
-        results.cells.iter().find(is_it).and_then(Cell::measured)
-    };
-    let rounds = 1..=results.scenario.rounds;
-    let ratio = |round| Some(of(cell(round, arm)?) / of(cell(round, other)?));
-    rounds
-        .filter_map(ratio)
-        .filter(|ratio| ratio.is_finite())
-        .collect()
-}
-
-/// How many times as soon as with the reference the last viewers have a frame, round by round.
-pub(super) fn speed_up(results: &Results, arm: &str, load: &Load) -> Vec<f64> {
-    let Some(reference) = results.scenario.reference.as_deref() else {
-        return Vec::new();
-    };
-    beside(results, (reference, arm), load, |round| {
-        round.figures.age_p99_ms
-    })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a number of threads")]
-fn workers(results: &Results, arm: &str) -> f64 {
-    let arm = results.scenario.arms.iter().find(|its| its.name == arm);
-    arm.and_then(|arm| arm.workers).unwrap_or(1) as f64
 }

@@ -91,6 +91,11 @@ impl Samples {
         taken
     }
 
+    /// Bytes of frames so far.
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.tally).totals.bytes
+    }
+
     /// When the newest frame arrived first, and how long after the one before; `None` before the
     /// second one.
     #[must_use]

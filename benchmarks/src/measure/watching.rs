@@ -62,6 +62,7 @@ struct Counted {
     figures: load::Figures,
     /// Told by a process that writes itself.
     writer_us: Option<f64>,
+    writer_cpu_us: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -187,6 +188,7 @@ impl Seen<'_> {
                 let figures: Counted = serde_json::from_str(&program.ask("end")?)?;
                 Ok(Figures {
                     writer_us: figures.writer_us,
+                    writer_cpu_us: figures.writer_cpu_us,
                     ..Figures::of_crowd(&figures.figures)
                 })
             }
@@ -219,6 +221,7 @@ impl Summary {
             synchrony_ms: self.synchrony_ms,
             lost: (count - self.connected.min(count)) as u64,
             writer_us: None,
+            writer_cpu_us: None,
         })
     }
 }

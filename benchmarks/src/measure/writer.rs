@@ -7,15 +7,26 @@ use std::time::Duration;
 /// The broadcaster answers at once or is in trouble.
 const PATIENCE: Duration = Duration::from_secs(1);
 const SECONDS: &str = "framecast_frames_publishing_seconds_total";
+const CPU_SECONDS: &str = "framecast_frames_publishing_cpu_seconds_total";
 const FRAMES: &str = "framecast_frames_published_total";
 /// More of an answer is not read.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The two counters at one moment.
+/// The counters at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Mark {
     seconds: f64,
+    cpu_seconds: f64,
     frames: f64,
+}
+
+/// Microseconds a frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct HeldUp {
+    /// From the begin of handing it on to its end.
+    pub(super) micros: f64,
+    /// For how much of that the writer had a processor.
+    pub(super) cpu_micros: f64,
 }
 
 impl Mark {
@@ -42,14 +53,19 @@ impl Mark {
         };
         Some(Self {
             seconds: sum(SECONDS)?,
+            cpu_seconds: sum(CPU_SECONDS)?,
             frames: sum(FRAMES)?,
         })
     }
 
-    /// Microseconds a frame since an earlier moment.
-    pub(super) fn micros_since(self, earlier: Self) -> Option<f64> {
+    /// What there was since an earlier moment, if there were frames.
+    pub(super) fn since(self, earlier: Self) -> Option<HeldUp> {
         let frames = self.frames - earlier.frames;
-        (frames > 0.0).then(|| 1e6 * (self.seconds - earlier.seconds) / frames)
+        let micros = |seconds: f64| 1e6 * seconds / frames;
+        (frames > 0.0).then(|| HeldUp {
+            micros: micros(self.seconds - earlier.seconds),
+            cpu_micros: micros(self.cpu_seconds - earlier.cpu_seconds),
+        })
     }
 }
 
@@ -62,17 +78,18 @@ mod tests {
         let answer = "HTTP/1.1 200 OK\r\n\r\n# TYPE framecast_frames_published counter\n\
             framecast_frames_published_total{channel=\"main\"} 300\n\
             framecast_frames_published_bytes_total{channel=\"main\"} 7\n\
-            framecast_frames_publishing_seconds_total{channel=\"main\"} 0.003\n";
+            framecast_frames_publishing_seconds_total{channel=\"main\"} 0.003\n\
+            framecast_frames_publishing_cpu_seconds_total{channel=\"main\"} 0.002\n";
         let mark = Mark::read(answer).unwrap();
         let earlier = Mark {
             seconds: 0.001,
+            cpu_seconds: 0.001,
             frames: 100.0,
         };
-        assert!(
-            (mark.micros_since(earlier).unwrap() - 10.0).abs() < 1e-9,
-            "{mark:?}"
-        );
-        assert_eq!(mark.micros_since(mark), None);
+        let held_up = mark.since(earlier).unwrap();
+        assert!((held_up.micros - 10.0).abs() < 1e-9, "{held_up:?}");
+        assert!((held_up.cpu_micros - 5.0).abs() < 1e-9, "{held_up:?}");
+        assert_eq!(mark.since(mark), None);
         assert_eq!(Mark::read("HTTP/1.1 404 Not Found\r\n\r\n"), None);
         assert_eq!(Mark::of("http://127.0.0.1:1/"), None);
     }

@@ -176,10 +176,13 @@ fn layout(figure: &Figure, at: usize) -> Layout {
     let across = Range::of(&[panel], |point| point.0);
     let up = Range::of(&alike, |point| point.1);
     if panel.x.scale == Scale::Logarithmic {
-        layout = layout.with_log_x();
+        layout = layout
+            .with_log_x()
+            .with_x_axis_min(across.least / LOG_HEADROOM)
+            .with_x_axis_max(across.most * LOG_HEADROOM);
     } else {
         layout = layout
-            .with_x_axis_min(0.0)
+            .with_x_axis_min(before_zero(panel, &across))
             .with_x_axis_max(HEADROOM * across.most);
     }
     layout = if panel.y.scale == Scale::Logarithmic && up.is_wide() {
@@ -199,6 +202,16 @@ fn layout(figure: &Figure, at: usize) -> Layout {
         layout = layout.with_x_label(panel.x.label.clone());
     }
     layout
+}
+
+/// Where an even axis begins: at zero, or as much before as a marker there needs to be whole.
+fn before_zero(panel: &Panel, across: &Range) -> f64 {
+    let has_markers = panel.lines.iter().any(|line| !line.band.is_empty());
+    if has_markers && across.least <= 0.0 {
+        (1.0 - HEADROOM) * across.most
+    } else {
+        0.0
+    }
 }
 
 /// Between which numbers the points of some panels lie.

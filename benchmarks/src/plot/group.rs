@@ -6,14 +6,14 @@ use crate::spread::distinct;
 
 /// What differs between loads that are plotted beside each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Varied {
+pub(crate) enum Varied {
     Viewers,
     Stopped,
     Bytes,
 }
 
 impl Varied {
-    fn of(results: &Results) -> Self {
+    pub(crate) fn of(results: &Results) -> Self {
         let count = |of: fn(&Load) -> usize| {
             distinct(results.cells.iter().map(|cell| of(&cell.load))).len()
         };

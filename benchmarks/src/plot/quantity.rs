@@ -18,6 +18,11 @@ const CPU: Quantity = Quantity {
     scale: Scale::Logarithmic,
     of: |measured, _| 100.0 * measured.cpu(),
 };
+const DELIVERED: Quantity = Quantity {
+    label: "frames delivered / %",
+    scale: Scale::Linear,
+    of: |measured, _| 100.0 * measured.figures.delivered,
+};
 /// What matters of each number of viewers.
 pub(super) const QUANTITIES: [Quantity; 4] = [
     CPU,
@@ -31,19 +36,20 @@ pub(super) const QUANTITIES: [Quantity; 4] = [
         scale: Scale::Logarithmic,
         of: |measured, _| measured.figures.age_p99_ms,
     },
-    Quantity {
-        label: "frames delivered / %",
-        scale: Scale::Linear,
-        of: |measured, _| 100.0 * measured.figures.delivered,
-    },
+    DELIVERED,
 ];
 
 /// What matters of each size of a frame.
-const OF_SIZES: [Quantity; 4] = [
+const OF_SIZES: [Quantity; 6] = [
     Quantity {
         label: "the writer is held up / µs a frame",
         scale: Scale::Logarithmic,
         of: |measured, _| measured.figures.writer_us.unwrap_or(f64::NAN),
+    },
+    Quantity {
+        label: "the writer works / µs a frame",
+        scale: Scale::Logarithmic,
+        of: |measured, _| measured.figures.writer_cpu_us.unwrap_or(f64::NAN),
     },
     Quantity {
         label: "age at arrival, p50 / ms",
@@ -56,10 +62,11 @@ const OF_SIZES: [Quantity; 4] = [
         of: |measured, load| measured.figures.throughput(load) / 1e6,
     },
     CPU,
+    DELIVERED,
 ];
 
 /// What matters of a group of loads.
-pub(super) const fn quantities(group: &Group) -> &'static [Quantity; 4] {
+pub(super) const fn quantities(group: &Group) -> &'static [Quantity] {
     match group.varied {
         Varied::Viewers | Varied::Stopped => &QUANTITIES,
         Varied::Bytes => &OF_SIZES,

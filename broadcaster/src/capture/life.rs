@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use common::{Budget, Clock, Frame, Identity, Monotonic, Shutdown};
+use common::{Budget, Clock, Effort, Frame, Identity, Monotonic, Shutdown};
 use tracing::{debug, error, info, warn};
 
 use self::lease::Lease;
@@ -274,11 +274,17 @@ impl<P: Publish, C: Clock> Life<P, C> {
 
     /// To all models; none of them makes this thread wait.
     fn hand_on(&mut self, frame: Frame) {
-        let begun = self.clock.monotonic();
+        let effort = Effort::begin();
         self.payloader.push(frame);
-        let took = self.clock.monotonic().since(begun).as_nanos();
-        let took = u64::try_from(took).unwrap_or(u64::MAX);
-        (self.channel.counters.publishing_ns).fetch_add(took, Ordering::Relaxed);
+        let spent = effort.spent();
+        let counters = &self.channel.counters;
+        for (counter, took) in [
+            (&counters.publishing_ns, spent.time),
+            (&counters.publishing_cpu_ns, spent.cpu),
+        ] {
+            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            counter.fetch_add(took, Ordering::Relaxed);
+        }
     }
 
     /// The source is silent.
@@ -355,12 +361,14 @@ mod tests {
 
     use crate::capture::{Picture, Spare, file};
     use crate::channel::{SourceState, Sources};
+    use crate::journal::Journal;
 
     const MS: Duration = Duration::from_millis(1);
 
     /// What one call of `grab` does.
     enum Grab {
         Picture,
+        Unencodable,
         Nothing(Duration),
         Fail,
     }
@@ -391,14 +399,9 @@ mod tests {
     impl Source for Scripted {
         fn grab(&mut self, timeout: Duration) -> Result<Option<Captured>, Error> {
             match self.script.pop_front().unwrap_or(Grab::Nothing(timeout)) {
-                Grab::Picture => {
-                    self.clock.advance(33 * MS);
-                    Ok(Some(Captured {
-                        captured_at: self.clock.wall(),
-                        identity: None,
-                        picture: Picture::Raw(Image::filled(64, 48, [200; 3])),
-                    }))
-                }
+                Grab::Picture => Ok(Some(self.picture(64, 48))),
+                // A JPEG has 65 500 pixels in a row at most.
+                Grab::Unencodable => Ok(Some(self.picture(65_501, 1))),
                 Grab::Nothing(time) => {
                     self.clock.advance(time);
                     Ok(None)
@@ -421,6 +424,17 @@ mod tests {
 
         fn spacing(&self) -> Option<Duration> {
             self.kind.spacing
+        }
+    }
+
+    impl Scripted {
+        fn picture(&self, width: u16, height: u16) -> Captured {
+            self.clock.advance(33 * MS);
+            Captured {
+                captured_at: self.clock.wall(),
+                identity: None,
+                picture: Picture::Raw(Image::filled(width, height, [200; 3])),
+            }
         }
     }
 
@@ -589,6 +603,31 @@ mod tests {
         let payloads = stage.published.0.lock().unwrap();
         let (last, placeholder) = (&payloads[2].frames[0], &payloads[3].frames[0]);
         assert_eq!(last.head.captured_at, placeholder.head.captured_at);
+    }
+
+    #[test]
+    fn of_pictures_that_cannot_be_encoded_a_line_a_second_tells() {
+        let journal = Journal::default();
+        let writer = journal.clone();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let script = (0..100).map(|_| Grab::Unencodable).collect();
+        tracing::subscriber::with_default(log, || {
+            let mut stage = stage(vec![Ok(script)], PLAIN, 1);
+            stage.steps(100);
+            assert_eq!(stage.frames(), 0);
+        });
+        let lines = journal.lines();
+        let told = |line: &String| {
+            let (_, about) = line.split_once("pictures not encoded")?;
+            let (_, count) = about.split_once("count=")?;
+            count.split(' ').next()?.parse::<u64>().ok()
+        };
+        let counts: Vec<_> = lines.iter().filter_map(told).collect();
+        // 100 pictures take 3.3 s: at once, and each time that a second and the picture after it are over.
+        assert_eq!(counts, [1, 31, 31, 31], "{lines:?}");
     }
 
     #[test]

@@ -170,6 +170,7 @@ impl Admission {
         Ok(Attendance {
             admission: self.clone(),
             address,
+            viewer: None,
         })
     }
 
@@ -194,24 +195,31 @@ impl Admission {
 pub struct Attendance {
     admission: Arc<Admission>,
     address: IpAddr,
+    /// What the viewer speaks that has it and is not known to be gone.
+    viewer: Option<Protocol>,
 }
 
 impl Attendance {
     /// Whoever has the place is a viewer from now on.
-    pub fn taken_in(&self, protocol: Protocol) {
+    pub fn taken_in(&mut self, protocol: Protocol) {
+        self.viewer = Some(protocol);
         let taken_in = &self.admission.counters.taken_in[protocol as usize];
         taken_in.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The viewer that had the place goes.
-    pub fn gone(&self, protocol: Protocol, reason: &Reason) {
-        let gone = &self.admission.counters.gone[protocol as usize];
-        count(gone, &Reason::WORDS, reason.word());
+    pub fn gone(&mut self, reason: &Reason) {
+        if let Some(protocol) = self.viewer.take() {
+            let gone = &self.admission.counters.gone[protocol as usize];
+            count(gone, &Reason::WORDS, reason.word());
+        }
     }
 }
 
 impl Drop for Attendance {
+    /// Whom a driver could not take in is gone too.
     fn drop(&mut self) {
+        self.gone(&Reason::Io("not taken in".to_owned()));
         self.admission.leave(self.address);
     }
 }
@@ -219,6 +227,7 @@ impl Drop for Attendance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn who_comes_and_goes_is_counted_by_protocol_and_reason() {
@@ -229,14 +238,19 @@ mod tests {
         let admission = Arc::new(Admission::new(limits, Budget::new(0)));
         let reasons = [Reason::Left, Reason::Left, Reason::Memory];
         for reason in reasons {
-            let attendance = admission.admit(address(1)).unwrap();
+            let mut attendance = admission.admit(address(1)).unwrap();
             attendance.taken_in(Protocol::Ws);
-            attendance.gone(Protocol::Ws, &reason);
+            attendance.gone(&reason);
         }
+        let mut let_go_of = admission.admit(address(1)).unwrap();
+        let_go_of.taken_in(Protocol::Ws);
+        drop(let_go_of);
+        drop(admission.admit(address(1)).unwrap());
         let counters = admission.counters();
-        assert_eq!(counters.taken_in(Protocol::Ws), 3);
+        assert_eq!(counters.taken_in(Protocol::Ws), 4);
         let gone = counters.gone(Protocol::Ws).filter(|(_, count)| *count > 0);
-        assert_eq!(gone.collect::<Vec<_>>(), [("left", 2), ("memory", 1)]);
+        let gone: BTreeMap<_, _> = gone.collect();
+        assert_eq!(gone, [("left", 2), ("memory", 1), ("io", 1)].into());
         let others = counters.gone(Protocol::Tcp).map(|(_, count)| count);
         assert_eq!(others.sum::<u64>() + counters.taken_in(Protocol::Tcp), 0);
     }

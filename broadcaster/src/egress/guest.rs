@@ -71,7 +71,7 @@ impl Guest {
     pub fn new(
         peer: SocketAddr,
         viewer: Viewer,
-        attendance: Attendance,
+        mut attendance: Attendance,
         registration: Registration,
     ) -> Self {
         let id = registration.id;
@@ -143,8 +143,8 @@ impl Guest {
     }
 
     /// The one line about a viewer's life, when it is over.
-    pub fn farewell(&self, reason: &Reason) {
-        self.attendance.gone(self.viewer.protocol(), reason);
+    pub fn farewell(&mut self, reason: &Reason) {
+        self.attendance.gone(reason);
         let counters = self.viewer.counters();
         let watches = self.viewer.watches().iter();
         let channels: Vec<_> = watches.map(|watch| &*watch.channel().name).collect();

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{Budget, Clock, Monotonic, Shutdown, SystemClock};
@@ -27,6 +27,7 @@ use super::news::{Ear, News};
 use super::viewer::{Next, Reason};
 use super::{LEAST_STALL, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
+use crate::vital;
 
 const EVENTS: usize = 1024;
 
@@ -57,8 +58,7 @@ pub fn start(
 ) -> io::Result<(Multiplex, Vec<JoinHandle<()>>)> {
     let (mut workers, mut threads) = (Vec::new(), Vec::new());
     for number in 0..count {
-        let (worker, thread) =
-            start_worker(number, channels.clone(), budget.clone(), shutdown.clone())?;
+        let (worker, thread) = start_worker(number, channels.clone(), budget.clone(), shutdown)?;
         workers.push(worker);
         threads.push(thread);
     }
@@ -70,7 +70,7 @@ fn start_worker(
     number: usize,
     channels: Channels,
     budget: Budget,
-    shutdown: Shutdown,
+    shutdown: &Shutdown,
 ) -> io::Result<(Worker, JoinHandle<()>)> {
     let (poll, gate) = Gate::open()?;
     let load = Arc::new(AtomicUsize::new(0));
@@ -89,12 +89,11 @@ fn start_worker(
         scratch: vec![0; SCRATCH_BYTES].into(),
     };
     let waker = Waker::from(gate.clone());
-    let thread = thread::Builder::new()
-        .name(format!("viewers-{number}"))
-        .spawn(move || {
-            shutdown.wake_by(&waker);
-            event_loop.run(&shutdown);
-        })?;
+    let (name, until) = (format!("viewers-{number}"), shutdown.clone());
+    let thread = vital::spawn(name, shutdown, move || {
+        until.wake_by(&waker);
+        event_loop.run(&until);
+    })?;
     Ok((Worker { gate, load }, thread))
 }
 
@@ -290,13 +289,13 @@ impl EventLoop {
             }
             self.turn(events, left);
         }
-        for connection in self.connections.drain() {
+        for mut connection in self.connections.drain() {
             connection.guest.farewell(&Reason::Ended);
         }
     }
 
     fn close(&mut self, key: usize, reason: &Reason) {
-        let connection = self.connections.remove(key);
+        let mut connection = self.connections.remove(key);
         self.load.fetch_sub(1, Ordering::Relaxed);
         // Fails only for a descriptor that is not registered, which then needs nothing.
         let fd = connection.stream.as_raw_fd();

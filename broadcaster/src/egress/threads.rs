@@ -29,6 +29,7 @@ use super::news::{Ear, News};
 use super::viewer::{Next, Reason};
 use super::{LEAST_STALL, Protocol, SCRATCH_BYTES, SWEEP};
 use crate::channel::Channels;
+use crate::vital;
 
 const EVENTS: usize = 1024;
 /// Deepest call is a log line; frames are not on the stack.
@@ -76,12 +77,10 @@ pub fn start(
     };
     let waker = Waker::from(gate.clone());
     let channels = channels.clone();
-    let thread = thread::Builder::new()
-        .name("herald".to_owned())
-        .spawn(move || {
-            herald.shutdown.wake_by(&waker);
-            herald.run(&channels);
-        })?;
+    let thread = vital::spawn("herald".to_owned(), shutdown, move || {
+        herald.shutdown.wake_by(&waker);
+        herald.run(&channels);
+    })?;
     Ok((Threads { gate }, thread))
 }
 

@@ -13,19 +13,20 @@ mod latency;
 mod link;
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use common::{Payload, Shutdown};
 use receiver::broker::Addresses;
 use tokio::runtime::Builder;
-use tokio::task::JoinSet;
-use tracing::error;
+use tokio::task::{JoinError, JoinSet};
 
 use self::handoff::Handoff;
 pub use self::latency::Latency;
 use super::Publish;
+use crate::vital;
 
 /// A channel's exchange: what is handed over to it, and what is known of it.
 #[derive(Debug)]
@@ -148,15 +149,15 @@ pub fn spawn(
         return Ok(None);
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let shutdown = shutdown.clone();
+    let until = shutdown.clone();
     let publish_all = async move {
         let mut links = JoinSet::new();
         for exchange in exchanges {
-            links.spawn(link::run(exchange, shutdown.clone()));
+            links.spawn(link::run(exchange, until.clone()));
         }
         while let Some(ended) = links.join_next().await {
-            if let Err(error) = ended {
-                error!(%error, "an exchange is no longer published to");
+            if let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) {
+                resume_unwind(panic);
             }
         }
     };
@@ -165,6 +166,5 @@ pub fn spawn(
         // A name that is still being resolved is not waited for.
         runtime.shutdown_background();
     };
-    let thread = thread::Builder::new().name("exchange".to_owned());
-    thread.spawn(run).map(Some)
+    vital::spawn("exchange".to_owned(), shutdown, run).map(Some)
 }

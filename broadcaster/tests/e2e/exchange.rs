@@ -358,7 +358,7 @@ fn thin_lines_make_frames_fewer_not_older() {
     let Some(place) = Place::shared() else {
         return;
     };
-    // A third of what is sent fits; sixteen frames on their way would be 1.6 s old.
+    // A third of what is sent fits; twenty frames on their way would be 2 s old.
     let _stage = place.stage("--model rabbitmq --source pattern?bytes=20000");
     let mut reader = place.behind(Line::Thin(200_000)).reader();
     let begun = Instant::now();

@@ -35,7 +35,9 @@ fn both_sides(cell: &Cell) -> Option<f64> {
 pub(super) fn beside_floor(run: &Run) -> String {
     const ROLES: [&str; 3] = ["publisher", "broker", "readers"];
     let mut out = String::from(
-        "## Beside the floor\nThe floor: the least that publishes and reads with the same client. \
+        "## Beside the floor\nThe floor: the least that publishes and reads with the same client. Its \
+         readers acknowledge every fourth message, ours every eighth; its messages have no properties, \
+         ours the four headers that other programs read. \
          Ratios are to the floor of the same round. The floor sends the same bytes again and again; what \
          ours takes to make frames is measured beside it, at a broadcaster without viewers, and \
          publishing is what is left.\n\n\
@@ -113,7 +115,7 @@ pub(super) fn settings(run: &Run) -> String {
     }
     let mut out = String::from(
         "\n## Settings\nThe same readers with a fixed number of messages on their way unacknowledged \
-         (without one it follows the line, up to 16), and with other frames of AMQP than 32 KiB.\n\n\
+         (without one it follows the line, up to 20), and with other frames of AMQP than 32 KiB.\n\n\
          | load | setting | broker: µs a frame and reader | readers: µs a frame and reader | PSS MB: \
          broker / readers | age p50 / p99 ms | synchrony ms | delivered % |\n\
          |---|---|---|---|---|---|---|---|\n",

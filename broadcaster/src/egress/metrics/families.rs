@@ -100,12 +100,14 @@ impl Families {
             });
             print.counter(name, help, counts)?;
         }
-        let spent = (self.channels()).map(|channel| {
-            let spent = channel.counters.publishing_ns.load(Ordering::Relaxed);
-            ([("channel", &*channel.name)], spent as f64 / 1e9)
-        });
-        let help = "Time that handing frames on to all models has taken the thread that captures";
-        print.counter("framecast_frames_publishing_seconds", help, spent)
+        for (name, help, counter) in PUBLISHING_COUNTERS {
+            let spent = (self.channels()).map(|channel| {
+                let spent = counter(channel).load(Ordering::Relaxed);
+                ([("channel", &*channel.name)], spent as f64 / 1e9)
+            });
+            print.counter(name, help, spent)?;
+        }
+        Ok(())
     }
 
     fn print_presence(&self, print: &mut Print<'_>) -> fmt::Result {
@@ -231,6 +233,20 @@ fn way(channel: &Channel, protocol: Protocol) -> [(&str, &str); 2] {
 
 /// Name, help, and where it is counted.
 type Counter<T> = (&'static str, &'static str, fn(&T) -> &AtomicU64);
+
+/// In nanoseconds.
+const PUBLISHING_COUNTERS: [Counter<Channel>; 2] = [
+    (
+        "framecast_frames_publishing_seconds",
+        "Time that handing frames on to all models has taken the thread that captures",
+        |channel| &channel.counters.publishing_ns,
+    ),
+    (
+        "framecast_frames_publishing_cpu_seconds",
+        "Processor time of that; for the rest others had its processor",
+        |channel| &channel.counters.publishing_cpu_ns,
+    ),
+];
 
 const SOURCE_COUNTERS: [Counter<Channel>; 7] = [
     (

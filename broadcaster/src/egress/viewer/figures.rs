@@ -3,7 +3,8 @@
 //! There is one writer, so plain relaxed loads and stores do: no lock, no locked instruction, no
 //! allocation for a frame. A reader may see one figure a frame ahead of another. What happened *lately*
 //! is the difference to a mark that the writer leaves every few seconds; there are two, and the older one
-//! counts, so that "lately" is never shorter than [`MARK_EVERY`] but for who has just come.
+//! counts, so that "lately" is never shorter than [`MARK_EVERY`] but for who has just come. Marks are left
+//! with a message and are about what comes behind it, so that messages and time belong together.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -68,6 +69,8 @@ pub struct Figures {
     server: AtomicU64,
     /// When the peer last took a byte or, if nothing was sent since, acknowledged something; ns.
     progressed_at: AtomicU64,
+    /// When all this was counted last; ns.
+    counted_at: AtomicU64,
     /// Since when it owes an acknowledgement without which nothing is sent; ns, [`NEVER`] if it does not.
     silent_since: AtomicU64,
     /// How old payloads were, in the buckets of [`Ages`]; wraps, so only differences count.
@@ -146,6 +149,7 @@ impl Figures {
             device: AtomicU64::default(),
             server: AtomicU64::default(),
             progressed_at: at.into(),
+            counted_at: at.into(),
             silent_since: NEVER.into(),
             ages: Default::default(),
             marks: std::array::from_fn(|_| Mark::at(at)),
@@ -196,7 +200,12 @@ impl Figures {
 
     /// Takes note of all that is counted.
     pub(super) fn count(&self, counters: &Counters, now: Monotonic) {
-        self.mark(now);
+        let newer = self.newer.load(Ordering::Relaxed);
+        if self.marks[newer].age(now) >= 2 * MARK_EVERY {
+            // Nothing happened for so long that the last mark is no longer lately.
+            self.set_mark(newer, now - MARK_EVERY);
+        }
+        let is_first = relaxed(&self.sent) == 0 && counters.sent > 0;
         let skipped = &counters.why;
         for (figure, count) in [
             (&self.sent, counters.sent),
@@ -208,22 +217,15 @@ impl Figures {
         ] {
             figure.store(count, Ordering::Relaxed);
         }
-    }
-
-    /// Leaves a mark if it is time.
-    fn mark(&self, now: Monotonic) {
-        let newer = self.newer.load(Ordering::Relaxed);
-        let since_last = self.marks[newer].age(now);
-        if since_last < MARK_EVERY {
-            return;
+        self.counted_at.store(nanos(now), Ordering::Relaxed);
+        if is_first {
+            // Waiting for the first one is no measure of the rate.
+            (0..MARKS).for_each(|which| self.set_mark(which, now));
+        } else if self.marks[newer].age(now) >= MARK_EVERY {
+            let older = 1 - newer;
+            self.set_mark(older, now);
+            self.newer.store(older, Ordering::Relaxed);
         }
-        if since_last >= 2 * MARK_EVERY {
-            // Nothing happened for so long that the last mark is no longer lately.
-            self.set_mark(newer, now - MARK_EVERY);
-        }
-        let older = 1 - newer;
-        self.set_mark(older, now);
-        self.newer.store(older, Ordering::Relaxed);
     }
 
     fn set_mark(&self, which: usize, at: Monotonic) {
@@ -294,9 +296,10 @@ impl Figures {
         };
         let counts = self.ages.iter().zip(&mark.ages);
         let counts = counts.map(|(now, then)| relaxed16(now).wrapping_sub(relaxed16(then)));
+        let sent = since(&self.sent, &mark.sent);
         Lately {
-            span: mark.age(now),
-            sent: since(&self.sent, &mark.sent),
+            span: self.span(mark, sent, now),
+            sent,
             thinned: since(&self.thinned, &mark.thinned),
             bytes: relaxed(&self.bytes).wrapping_sub(relaxed(&mark.bytes)),
             skipped: Skips {
@@ -306,6 +309,16 @@ impl Figures {
             },
             ages: counts.map(u32::from).collect(),
         }
+    }
+
+    /// The time that the payloads sent since a mark took: until the last of them, or until now but for
+    /// one interval, once the next one is overdue.
+    fn span(&self, mark: &Mark, sent: u64, now: Monotonic) -> Duration {
+        let until_last = Monotonic::from_nanos(relaxed(&self.counted_at)).since(mark.time());
+        let interval = u32::try_from(sent).map_or(Duration::ZERO, |sent| {
+            until_last.checked_div(sent).unwrap_or_default()
+        });
+        until_last.max(mark.age(now).saturating_sub(interval))
     }
 
     fn watched(&self) -> MutexGuard<'_, Vec<Watched>> {
@@ -327,8 +340,12 @@ impl Mark {
         }
     }
 
+    fn time(&self) -> Monotonic {
+        Monotonic::from_nanos(relaxed(&self.at))
+    }
+
     fn age(&self, now: Monotonic) -> Duration {
-        now.since(Monotonic::from_nanos(relaxed(&self.at)))
+        now.since(self.time())
     }
 }
 
@@ -380,9 +397,8 @@ mod tests {
         assert_eq!((reading.sent, reading.skipped.server), (300, 300));
         let lately = reading.lately;
         assert!(lately.span >= MARK_EVERY && lately.span < 3 * MARK_EVERY);
-        // Counted since the mark, which was left before the payload of its second.
         let seconds = lately.span.as_secs();
-        assert_eq!(lately.sent, 10 * (seconds + 1));
+        assert_eq!(lately.sent, 10 * seconds);
         assert_eq!(lately.bytes, 1_000 * lately.sent);
         assert_eq!(lately.skipped.total(), lately.sent);
         assert_eq!(lately.ages.total(), seconds);
@@ -399,12 +415,36 @@ mod tests {
         assert_eq!((lately.sent, lately.span), (1, MARK_EVERY));
     }
 
+    /// Payloads a second, told by who was sent five a second until a time.
+    fn told_of_five_a_second(until: Duration, now: Duration) -> f64 {
+        let figures = Figures::new(&[], at(0));
+        let every = Duration::from_millis(200);
+        for sent in (1..).take_while(|&sent| sent * every <= until) {
+            let counters = Counters {
+                sent: sent.into(),
+                ..Counters::default()
+            };
+            figures.count(&counters, at(0) + sent * every);
+        }
+        let lately = figures.read(at(0) + now).lately;
+        f64::from(u32::try_from(lately.sent).unwrap()) / lately.span.as_secs_f64()
+    }
+
     #[test]
-    fn who_has_just_come_has_no_long_past() {
-        let figures = Figures::new(&[], at(100));
-        sent(&figures, 3, 101);
-        let lately = figures.read(at(101)).lately;
-        assert_eq!((lately.sent, lately.span), (3, Duration::from_secs(1)));
+    fn a_steady_rate_is_told_as_it_is_whenever_it_is_asked_for() {
+        for millis in (400..20_000).step_by(70) {
+            let now = Duration::from_millis(millis);
+            let told = told_of_five_a_second(now, now);
+            assert!((told - 5.0).abs() < 1e-9, "{told} after {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_falls_as_soon_as_a_payload_is_overdue() {
+        let (until, second) = (Duration::from_secs(10), Duration::from_secs(1));
+        let told = |overdue| told_of_five_a_second(until, until + overdue);
+        assert!((told(second / 5) - 5.0).abs() < 1e-9, "not yet");
+        assert!(told(second) < 5.0 && told(2 * second) < told(second));
     }
 
     #[test]

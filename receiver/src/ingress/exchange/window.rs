@@ -7,13 +7,16 @@
 //! A line that is too thin shows in frames that grow older than the youngest of late: then there are
 //! fewer. Frames that are missing while they come as young as ever show that there are too few: then
 //! there are more, up to the most.
+//!
+//! An acknowledgement costs more than taking a small message, so two fifths of the window wait for one. On
+//! a line so long that they are missing there, which shows as frames missing too, it is one fifth.
 
 use std::time::Duration;
 
 use common::{Monotonic, Shortest};
 
 /// The most there are.
-pub(super) const PREFETCH: u16 = 16;
+pub(super) const PREFETCH: u16 = 20;
 /// The least: with one alone a line stands still while it is acknowledged.
 const LEAST: u16 = 2;
 /// So much older than the youngest is too old, and less than half of it young.
@@ -28,6 +31,8 @@ pub(super) struct Window {
     size: u16,
     /// Whether the size follows the line.
     adapts: bool,
+    /// Whether the line was seen to need all of it.
+    is_long: bool,
     /// The least age of late.
     youngest: Shortest,
     /// Messages that were sent under an earlier size and say nothing about this one.
@@ -43,6 +48,7 @@ impl Window {
             most,
             size: most,
             adapts: fixed.is_none(),
+            is_long: false,
             youngest: Shortest::within(MEMORY),
             to_pass: 0,
             acknowledged: 0,
@@ -58,6 +64,8 @@ impl Window {
     /// it.
     pub(super) fn note(&mut self, age: Duration, has_gap: bool, now: Monotonic) {
         let delay = age.saturating_sub(self.youngest.add(age, now));
+        let is_short = has_gap && delay < MAX_DELAY / 2;
+        self.is_long |= is_short;
         if !self.adapts {
             return;
         }
@@ -66,26 +74,31 @@ impl Window {
         } else if delay > MAX_DELAY {
             self.size = (self.size - self.size.div_ceil(4)).max(LEAST);
             self.to_pass = self.size;
-        } else if has_gap && delay < MAX_DELAY / 2 {
+        } else if is_short {
             self.size = (self.size + 1).min(self.most);
             self.to_pass = self.size;
         }
     }
 
     /// Takes note that the message with this tag was handed out; up to which one to acknowledge, if it
-    /// is time. Not each one by itself: a quarter of the window together.
+    /// is time. Not each one by itself: a part of the window together.
     pub(super) fn acknowledge(&mut self, tag: u64) -> Option<u64> {
         if self.most == 0 {
             return None;
         }
         let held = u64::from(self.most - self.size);
         let up_to = tag.saturating_sub(held);
-        let batch = u64::from((self.size / 4).max(1));
-        if up_to < self.acknowledged + batch {
+        if up_to < self.acknowledged + u64::from(self.batch()) {
             return None;
         }
         self.acknowledged = up_to;
         Some(up_to)
+    }
+
+    /// How many are acknowledged together.
+    fn batch(&self) -> u16 {
+        let fifths = if self.is_long { 1 } else { 2 };
+        (fifths * self.size / 5).max(1)
     }
 }
 
@@ -203,19 +216,30 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_come_in_quarters_and_are_held_back() {
+    fn two_fifths_are_acknowledged_together_and_one_on_a_long_line() {
         let told = |window: &mut Window, tags: std::ops::RangeInclusive<u64>| -> Vec<u64> {
             tags.filter_map(|tag| window.acknowledge(tag)).collect()
         };
         assert!(told(&mut Window::new(Some(0)), 1..=9).is_empty());
         assert_eq!(told(&mut Window::new(Some(1)), 1..=3), [1, 2, 3]);
-        assert_eq!(told(&mut Window::new(Some(8)), 1..=8), [2, 4, 6, 8]);
+        let mut window = Window::new(Some(8));
+        assert_eq!(told(&mut window, 1..=8), [3, 6]);
+        window.note(MS, true, Monotonic::default());
+        assert_eq!(told(&mut window, 9..=10), [9, 10]);
         let mut window = Window::new(None);
-        assert_eq!(told(&mut window, 1..=8), [4, 8]);
-        window.size = 8;
-        assert!(told(&mut window, 9..=16).is_empty());
-        assert_eq!(told(&mut window, 17..=20), [10, 12]);
-        window.size = 16;
-        assert_eq!(told(&mut window, 21..=21), [21]);
+        assert_eq!(told(&mut window, 1..=16), [8, 16]);
+        window.size = 10;
+        assert!(told(&mut window, 17..=29).is_empty(), "they are held back");
+        assert_eq!(told(&mut window, 30..=36), [20, 24]);
+        window.size = 20;
+        assert_eq!(told(&mut window, 37..=37), [37]);
+    }
+
+    #[test]
+    fn frames_missing_because_the_line_is_thin_do_not_make_it_long() {
+        let mut window = Window::new(None);
+        window.note(MS, false, Monotonic::default());
+        window.note(MS + MAX_DELAY, true, Monotonic::default());
+        assert!(!window.is_long);
     }
 }
