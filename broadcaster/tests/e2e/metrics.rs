@@ -184,7 +184,10 @@ fn what_the_source_brings_and_the_process_costs_is_told() {
     assert!(spent > 0.0 && spent < 1.0, "{spent} s a frame");
     let worked = now("framecast_frames_publishing_cpu_seconds_total") / published;
     // Both are read one after the other.
-    assert!(worked > 0.0 && worked < spent + 0.001, "{worked} of {spent}");
+    assert!(
+        worked > 0.0 && worked < spent + 0.001,
+        "{worked} of {spent}"
+    );
     let up = [("channel", "main"), ("state", "up")];
     assert_eq!(later.sum("framecast_source_state", &up), 1.0);
     assert_eq!(now("framecast_source_state"), 1.0);
