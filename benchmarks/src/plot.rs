@@ -205,6 +205,8 @@ fn against_load(results: &Results, group: &Group) -> Option<Figure> {
                     .map(|(colour, arm)| line(results, (colour, arm), group, arm, quantity.of))
                     .collect(),
             })
+            // Older results do not have everything.
+            .filter(|panel| panel.lines.iter().any(|line| !line.points.is_empty()))
             .collect(),
     })
 }
