@@ -231,15 +231,15 @@ impl Load {
     }
 
     /// Waits until a frame is with everybody and the next one with nobody, so that none is on its way at
-    /// the edge of a window. Where there is no such moment, because some are still served when others get
-    /// the next one, the edge is anywhere.
-    fn wait_between_frames(&self) {
+    /// the edge of a window. False where there is no such moment for long, because some are still served
+    /// when others get the next one.
+    fn wait_between_frames(&self) -> bool {
         let begun = SystemClock.monotonic();
         let (mut received, mut since) = (self.received(), begun);
         loop {
             let now = SystemClock.monotonic();
             if now.since(begun) >= LONGEST_BEAT {
-                return;
+                return false;
             }
             let latest = self.received();
             if latest != received {
@@ -251,7 +251,7 @@ impl Load {
                 tenths.contains(&now.since(at)) && now.since(since) >= interval / QUIET
             });
             if is_between {
-                return;
+                return true;
             }
             let pause = beat.map_or(Duration::from_millis(1), |(_, interval)| interval / 50);
             thread::sleep(pause.max(SHORTEST_PAUSE));
@@ -270,13 +270,15 @@ impl Load {
         shutdown: &Shutdown,
         mut at_edges: impl FnMut() -> T,
     ) -> (Figures, T, T) {
-        self.wait_between_frames();
+        let is_begin_cut = !self.wait_between_frames();
         let (from, first) = (self.mark(), at_edges());
-        if !shutdown.wait(window) {
-            self.wait_between_frames();
-        }
+        let is_end_cut = !shutdown.wait(window) && !self.wait_between_frames();
         let (to, last) = (self.mark(), at_edges());
-        (Figures::between(&from, &to), first, last)
+        let figures = Figures {
+            edges_cut: u32::from(is_begin_cut) + u32::from(is_end_cut),
+            ..Figures::between(&from, &to)
+        };
+        (figures, first, last)
     }
 }
 

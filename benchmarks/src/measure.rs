@@ -13,7 +13,7 @@ use common::Shutdown;
 use common::sampler::{Role, Sampler};
 
 use crate::broker::Broker;
-use crate::load::Protocol;
+use crate::load::{Protocol, SAMPLES};
 use crate::result::{BUSY_LOAD, Figures, Measured, RoleCost, VIEWERS};
 use crate::scenario::{Arm, Load, Watchers};
 
@@ -137,6 +137,14 @@ fn doubts(setting: &Setting<'_>, figures: &Figures, roles: &[RoleCost]) -> Vec<S
         doubts.push(format!(
             "only {:.1} of {wanted} frames a second were published",
             figures.published_fps
+        ));
+    }
+    if figures.edges_cut > 0 && setting.load.viewers > SAMPLES {
+        let frames = figures.published_fps * figures.window_s;
+        doubts.push(format!(
+            "some were still served when others got the next frame: what was delivered is uncertain by up \
+             to {:.1} %",
+            100.0 * f64::from(figures.edges_cut) / frames.max(1.0)
         ));
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);

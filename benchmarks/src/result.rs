@@ -3,8 +3,8 @@
 //! Everything that people read is made of these files alone. The samples they come from are beside
 //! them, in `raw/SCENARIO.jsonl`.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use common::sampler::{Interval, Sample};
@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::load;
 use crate::machine::Machine;
 use crate::scenario::{Load, Scenario};
+
+mod file;
+
+pub(crate) use file::replace;
+pub use file::save_as;
 
 /// Below this share of frames delivered a cell is no valid measurement of cost.
 pub const VALID_SHARE: f64 = 0.999;
@@ -110,6 +115,10 @@ pub struct Figures {
     pub synchrony_ms: Option<f64>,
     /// Connections that ended.
     pub lost: u64,
+    /// How many of the window's two edges frames were on their way across: each makes what was delivered
+    /// uncertain by up to a frame.
+    #[serde(default)]
+    pub edges_cut: u32,
     /// How long the one who writes was held up by handing a frame on, the mean in microseconds; only of
     /// our own broadcaster.
     #[serde(default)]
@@ -221,6 +230,7 @@ impl Figures {
             age_max_ms: figures.age_max_ms,
             synchrony_ms: Some(figures.synchrony_ms),
             lost: figures.lost,
+            edges_cut: figures.edges_cut,
             writer_us: None,
             writer_cpu_us: None,
         }
@@ -362,36 +372,4 @@ impl Results {
         }
         writeln!(file, "\n]}}")
     }
-}
-
-/// Writes the result of a scenario, replacing the file as a whole.
-///
-/// # Errors
-/// If the folder or file cannot be written.
-pub fn save_as(scenario: &str, results: &impl Serialize, folder: &Path) -> io::Result<PathBuf> {
-    let path = Results::path(folder, scenario);
-    replace(&path, |file| {
-        serde_json::to_writer_pretty(&mut *file, results)?;
-        file.write_all(b"\n")
-    })?;
-    Ok(path)
-}
-
-/// Writes a file beside its place, and moves it there once it is whole and on the disk.
-///
-/// # Errors
-/// If the folder or file cannot be written.
-pub(crate) fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut draft = path.to_owned().into_os_string();
-    draft.push(".part");
-    let mut file = BufWriter::new(File::create(&draft)?);
-    write(&mut file)?;
-    file.into_inner()?.sync_all()?;
-    fs::rename(&draft, path)
 }

@@ -51,6 +51,7 @@ fn cell(round: u32, case: Case, delivered: f64, roles: &[(&str, f64)]) -> Cell {
             synchrony_ms: 1.5,
             first_frame_ms: None,
             lost: 0,
+            edges_cut: 0,
         },
         roles: roles.iter().map(role).collect(),
     }

@@ -97,6 +97,7 @@ fn cell(round: u32, arm: &str, load: &Load, roles: &[(&str, f64, u64)], delivere
             age_max_ms: 3.0,
             synchrony_ms: (load.viewers > 1).then_some(0.5),
             lost: 0,
+            edges_cut: 0,
             writer_us: None,
             writer_cpu_us: None,
         },

@@ -164,6 +164,7 @@ impl Tally {
             synchrony_ms: ms(apart.value_at_quantile(0.99)),
             first_frame_ms: None,
             lost: 0,
+            edges_cut: 0,
         })
     }
 }

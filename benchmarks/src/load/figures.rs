@@ -29,6 +29,9 @@ pub struct Figures {
     pub first_frame_ms: Option<(f64, f64)>,
     /// Connections that ended during the window.
     pub lost: u64,
+    /// How many of the window's two edges frames were on their way across.
+    #[serde(default)]
+    pub edges_cut: u32,
 }
 
 impl Figures {
@@ -62,6 +65,7 @@ impl Figures {
             first_frame_ms: (to.first_frames.as_ref())
                 .map(|times| (ms(times.value_at_quantile(0.5)), ms(times.max()))),
             lost: to.samples.lost - from.samples.lost,
+            edges_cut: 0,
         }
     }
 }

@@ -220,6 +220,7 @@ impl Summary {
             age_max_ms: ages.max,
             synchrony_ms: self.synchrony_ms,
             lost: (count - self.connected.min(count)) as u64,
+            edges_cut: 0,
             writer_us: None,
             writer_cpu_us: None,
         })
