@@ -21,19 +21,19 @@
 //! # What a sample costs
 //!
 //! The sampler's processor time, none of the sampled process's (unless it samples itself), per
-//! sample on a 2-core virtual machine, Linux 6.18, x86-64, release build. Between 120 and 140
-//! processes were there, and others kept both cores busy meanwhile, so a quiet machine takes less:
+//! sample on a quiet 2-core virtual machine, Linux 6.18, x86-64, release build, with 72 processes
+//! there; the least and the most of four runs:
 //!
 //! | role | cost |
 //! |---|---|
-//! | one process, 2 threads, 3 MiB | 1.7 to 1.9 ms |
-//! | one process, 2 threads, 259 MiB | 5.8 to 6.4 ms |
-//! | one process, 1002 threads, 13 MiB | 25 to 26 ms |
+//! | one process, 2 threads, 3 MiB | 0.9 to 1.0 ms |
+//! | one process, 2 threads, 259 MiB | 4.5 to 5.4 ms |
+//! | one process, 1002 threads, 13 MiB | 24 to 28 ms |
 //!
 //! It grows with the memory (the kernel walks every page for the proportional set size), with
 //! the number of threads (one file each for the context switches) and with the number of processes
 //! on the machine (one file each to find children). To repeat:
-//! `cargo test -p common --release sampler::tests::cost -- --ignored --nocapture --test-threads 1`.
+//! `cargo test -p common --release --lib cost -- --ignored --nocapture --test-threads 1`.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
