@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,8 @@ use crate::{broker, contender};
 
 /// Above this share of its processors busy a machine is not quiet.
 const QUIET_SHARE: f64 = 0.25;
+/// Read once: later on it would be our own load.
+static LOAD_BEFORE: OnceLock<String> = OnceLock::new();
 
 /// Where something was measured.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +25,8 @@ pub struct Machine {
     pub kernel: String,
     /// The project's commit.
     pub commit: String,
-    /// Load of the last minute before the start.
+    /// Load of the last minute before the start of the run: what came before, not an earlier scenario of
+    /// the same run.
     pub load_before: String,
     /// Bytes of memory.
     #[serde(default)]
@@ -58,11 +62,12 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
             commit: String::from_utf8_lossy(&commit).trim().to_owned(),
-            load_before: text("/proc/loadavg")
-                .split(' ')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            load_before: LOAD_BEFORE
+                .get_or_init(|| {
+                    let load = text("/proc/loadavg");
+                    load.split(' ').next().unwrap_or_default().to_owned()
+                })
+                .clone(),
             memory_bytes: memory_bytes(&text("/proc/meminfo")),
             system: named(&text("/etc/os-release"), "PRETTY_NAME="),
             versions: vec![

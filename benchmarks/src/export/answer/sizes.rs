@@ -1,5 +1,5 @@
-//! What the size of a frame decides: how long the writer is held up and how much it works, what a link carries, and when it
-//! pays to hand on several frames at once.
+//! What the size of a frame decides: how long the writer is held up and how much it works, what a link
+//! carries, and when it pays to hand on several frames at once.
 
 use super::{arms, is_valid, loads};
 use crate::result::{Measured, Results};
