@@ -28,7 +28,9 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 def length(response, count):
     head, received = b"", b""
     while count:
-        received += response.read1(4096)
+        more = response.read1(4096)
+        assert more, f"ended before {count} more pictures"
+        received += more
         start = received.find(SOI)
         if start < 0:
             continue
@@ -57,7 +59,9 @@ def boundary(response, count):
 def markers(response, _count):
     received = b""
     while EOI not in received or SOI not in received:
-        received += response.read1(100 << 10)
+        more = response.read1(100 << 10)
+        assert more, "ended before a picture was whole"
+        received += more
     yield received[received.find(SOI) : received.find(EOI) + 2]
 
 
