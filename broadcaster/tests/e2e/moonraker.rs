@@ -1,5 +1,5 @@
-//! Moonraker tells the pages of 3D printers where the cameras are: it finds the addresses good, and what
-//! it tells leads to the pictures, whether they were set in its configuration or over its API.
+//! Moonraker tells the pages of 3D printers where the cameras are: it reaches the snapshot, and the
+//! addresses it tells lead to the pictures, whether they were set in its configuration or over its API.
 
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,7 @@ fn moonraker(program: &Path, folder: &Path, port: u16, webcam: &str) -> Command 
 }
 
 #[test]
-fn moonraker_finds_the_addresses_good_and_tells_them() {
+fn moonraker_reaches_the_snapshot_and_tells_the_addresses() {
     let Some(program) = program("FRAMECAST_TEST_MOONRAKER", "moonraker") else {
         return;
     };
