@@ -48,6 +48,10 @@ pub fn run(args: &args::Ring, words: impl BufRead, out: &mut impl Write) -> anyh
     let (publisher, ring) = ring::new(CAPACITY);
     start_readers(args.viewers, &ring, &tally)?;
     start_writer(args, publisher, &held_up)?;
+    let deadline = SystemClock.monotonic() + PATIENCE;
+    while tally.begun() < args.viewers && SystemClock.monotonic() < deadline {
+        thread::sleep(LOOK_EVERY);
+    }
     say(out, "ready")?;
     let mut before = held_up.now();
     for word in words.lines() {
@@ -201,7 +205,6 @@ mod tests {
             run(&args, BufReader::new(reading), &mut out).unwrap();
             String::from_utf8(out).unwrap()
         });
-        thread::sleep(Duration::from_millis(200));
         writeln!(words, "begin").unwrap();
         thread::sleep(Duration::from_millis(500));
         writeln!(words, "end").unwrap();

@@ -174,6 +174,11 @@ impl Peer {
         }
     }
 
+    /// Waits until there is something to be read, and leaves it there.
+    pub(crate) fn wait_for_bytes(&self) {
+        assert!(self.stream.peek(&mut [0]).unwrap() > 0, "closed");
+    }
+
     /// What comes next; panics if nothing does, or something broken.
     pub(crate) fn hear(&mut self) -> Heard {
         loop {

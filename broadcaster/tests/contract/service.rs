@@ -346,7 +346,7 @@ pub(crate) fn the_end_comes_behind_a_whole_frame(way: &Way) {
     let mut peer = scene.join(Appetite::NARROW);
     // More than lies between both ends, so it is begun and not finished.
     let begun = scene.writer.publish(4_000_000);
-    thread::sleep(Duration::from_millis(200));
+    peer.wait_for_bytes();
     let later = scene.writer.publish(SMALL);
     scene.hall.begin_to_end();
     thread::sleep(Duration::from_millis(100));

@@ -9,7 +9,7 @@ use broadcaster::args::keys::{self, Key, Kind, Scope};
 use broadcaster::config::print::literal;
 use tempfile::TempDir;
 
-use crate::program::{command, complaint, output, signal, start_and_read};
+use crate::program::{command, complaint, interrupt, output, start_and_read};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/framecast.example.toml");
 
@@ -195,7 +195,7 @@ fn who_opens_it_to_others_is_told_so() {
     ] {
         let line = format!("{line} --tcp 127.0.0.1:0 --source pattern");
         let (mut program, _) = start_and_read(&mut command(&line), 4);
-        signal(&program, "-INT");
+        interrupt(&program);
         let mut log = String::new();
         program
             .0

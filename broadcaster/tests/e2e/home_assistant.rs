@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::clients::{FRAMES, assert_consecutive, live};
 use crate::housed::{assert_differ, program, settings, start, taken};
-use crate::relay::free_address;
+use crate::stage::Kept;
 
 #[test]
 fn home_assistant_shows_stills_and_hands_on_the_stream() {
@@ -14,7 +14,8 @@ fn home_assistant_shows_stills_and_hands_on_the_stream() {
     };
     let stage = live();
     let folder = tempfile::tempdir().unwrap();
-    let addr = free_address();
+    let kept = Kept::new();
+    let addr = kept.addr;
     let port = addr.port();
     let config = format!("http:\n  server_host: 127.0.0.1\n  server_port: {port}\n");
     fs::write(folder.path().join("configuration.yaml"), config).unwrap();

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::clients::{FRAMES, assert_consecutive, live};
 use crate::housed::{assert_differ, program, settings, start, taken, typed};
-use crate::relay::free_address;
+use crate::stage::Kept;
 
 /// No printer, nobody else's services to look after, and nothing that asks others: no announcements.
 fn config(folder: &Path, port: u16, webcam: &str) -> String {
@@ -49,7 +49,8 @@ fn moonraker_reaches_the_snapshot_and_tells_the_addresses() {
     };
     let stage = live();
     let folder = tempfile::tempdir().unwrap();
-    let addr = free_address();
+    let kept = Kept::new();
+    let addr = kept.addr;
     let webcam = typed("Moonraker", &stage).join("\n");
     let mut moonraker = moonraker(program.as_ref(), folder.path(), addr.port(), &webcam);
     let _moonraker = start(&mut moonraker, addr, "/server/info");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::clients::{are_installed, live};
 use crate::housed::{assert_differ, program, settings, start, taken};
-use crate::relay::free_address;
+use crate::stage::Kept;
 
 const KEY: &str = "0123456789ABCDEF0123456789ABCDEF";
 /// The picture that the test of its address shows, and those of the timelapse.
@@ -62,7 +62,8 @@ fn octoprint_shows_the_stream_and_takes_pictures() {
     };
     let stage = live();
     let folder = tempfile::tempdir().unwrap();
-    let addr = free_address();
+    let kept = Kept::new();
+    let addr = kept.addr;
     let mut octoprint = octoprint(program.as_ref(), folder.path(), addr.port());
     let _octoprint = start(&mut octoprint, addr, &format!("/api/version?apikey={KEY}"));
 

@@ -42,6 +42,7 @@ PICTURE = """
     return [edges, size];
 """
 SEQ = f"Number({CANVAS}?.dataset.seq)"
+PAUSED = "document.querySelector('.pause').getAttribute('aria-pressed') === 'true'"
 
 
 class Scene:
@@ -83,7 +84,7 @@ def shown(scene, screen):
         number, _ = scene.code(f"{screen}-{name}")
         assert before <= number <= scene.seq(), (before, number)
         numbers.append(number)
-        time.sleep(1)
+        scene.session.wait_for(f"{SEQ} > {number}")
     assert numbers[0] < numbers[1], numbers
     log = scene.session.ask("POST", "/se/log", {"type": "browser"})
     assert not log, log
@@ -148,7 +149,10 @@ def hold(scene):
     """A picture that is held stays, and is the one that the page names; then it goes on live."""
     scene.open()
     scene.press(".pause")
-    time.sleep(0.3)
+    scene.session.wait_for(PAUSED)
+    # One may have been on its way to the screen.
+    settled(scene.seq, 0.5)
+    scene.session.wait_for(f"document.querySelector('[data-figure=frame]').textContent === String({SEQ})")
     number, captured_at = scene.code("held")
     assert str(number) == scene.figure("frame"), (number, scene.figure("frame"))
     time.sleep(1)
@@ -178,16 +182,18 @@ def replay(scene):
     assert numbers[0] < numbers[1], numbers
     assert scene.session.run("return document.querySelector('output').textContent") == "−3.0 s"
     scene.press(".pause")
-    time.sleep(0.5)
+    scene.session.wait_for(PAUSED)
+    settled(scene.seq, 0.5)
     held, held_at = scene.code("replay-held")
     time.sleep(0.5)
     assert scene.code("replay-held")[0] == held
     scene.session.run(slide, -2)
-    time.sleep(0.5)
+    scene.session.wait_for(f"{SEQ} > {held}")
     assert 0.8 <= scene.code("replay-held")[1] - held_at <= 1.2
     scene.press(".pause")
     scene.session.run(slide, 0)
-    time.sleep(1)
+    with urllib.request.urlopen(scene.url + "/live/main.jpg") as newest:
+        scene.session.wait_for(f"{SEQ} >= {newest.headers['X-Sequence']}")
     assert time.time() - scene.code("replay-over")[1] < 1
 
 
@@ -221,6 +227,16 @@ def twelve(scene):
     assert len(sockets) == 1, len(sockets)
 
 
+def settled(count, seconds):
+    """What it comes to, once it has been the same for so long."""
+    last, since = count(), time.time()
+    while time.time() - since < seconds:
+        time.sleep(0.1)
+        if count() != last:
+            last, since = count(), time.time()
+    return last
+
+
 def hidden(scene):
     """A tab that nobody sees gets nothing, and goes on with the newest frame when it is seen."""
     proxy = Proxy(scene.url)
@@ -231,8 +247,7 @@ def hidden(scene):
     tab = session.ask("GET", "/window")
     other = session.ask("POST", "/window/new", {"type": "tab"})["handle"]
     session.ask("POST", "/window", {"handle": other})
-    time.sleep(2)
-    before = line.bytes
+    before = settled(lambda: line.bytes, 1)
     time.sleep(5)
     assert line.bytes == before, f"{line.bytes - before} bytes"
     assert line.is_open
@@ -290,9 +305,9 @@ def blocked(scene):
     assert session.run("return document.querySelector('h1').textContent") == "lab"
     said = session.run("return document.body.innerText")
     assert "No WebSocket gets through to the server" in said, said
-    first, _ = scene.code("blocked")
-    time.sleep(1)
-    number, captured_at = scene.code("blocked")
+    number = first = scene.code("blocked")[0]
+    while number == first:
+        number, captured_at = scene.code("blocked")
     assert number > first and time.time() - captured_at < 1, (first, number, time.time() - captured_at)
     check_with_axe(session, ("light", "blocked"))
     # Seen by nobody it gets nothing but an answer now and then to whether it may have a WebSocket again.
@@ -463,15 +478,15 @@ def status_hidden(scene):
     tab = session.ask("GET", "/window")
     other = session.ask("POST", "/window/new", {"type": "tab"})["handle"]
     session.ask("POST", "/window", {"handle": other})
-    time.sleep(2)
-    before = len(proxy.lines)
+    # Seen, it asks every second.
+    before = settled(lambda: len(proxy.lines), 2)
     assert before > 4, before
     time.sleep(4)
     assert len(proxy.lines) == before, len(proxy.lines) - before
     session.ask("POST", "/window", {"handle": tab})
     session.wait_for("!document.hidden")
-    time.sleep(3)
-    assert len(proxy.lines) >= before + 4, len(proxy.lines) - before
+    while len(proxy.lines) < before + 4:
+        time.sleep(0.1)
 
 
 def api(scene, path):

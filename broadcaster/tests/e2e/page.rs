@@ -12,8 +12,8 @@ use std::time::Duration;
 use crate::clients::{are_installed, run_well, script};
 use crate::program::{command, start};
 use crate::relay::link::{self, Line};
-use crate::relay::{free_address, relay_of};
-use crate::stage::{Native, Running, Stage, patient};
+use crate::relay::relay_of;
+use crate::stage::{Kept, Native, Running, Stage, patient};
 
 /// What a scene needs; `None` if it is not here and the test is to be skipped.
 fn scene(name: &str, server: SocketAddr) -> Option<Command> {
@@ -98,7 +98,8 @@ fn a_hidden_tab_gets_nothing_and_goes_on_with_the_newest_frame() {
 
 #[test]
 fn when_the_server_is_back_so_is_the_picture() {
-    let (http, tcp) = (free_address(), free_address());
+    let kept = [Kept::new(), Kept::new()];
+    let [http, tcp] = kept.each_ref().map(|kept| kept.addr);
     let program = || {
         start(&mut command(&format!(
             "--http {http} --tcp {tcp} --source pattern"

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::stage::Running;
 
 pub(crate) fn command(line: &str) -> Command {
@@ -45,10 +47,13 @@ pub(crate) fn start_and_read(command: &mut Command, lines: usize) -> (Running, V
     (program, lines)
 }
 
-pub(crate) fn signal(program: &Running, name: &str) {
-    let pid = program.0.id().to_string();
-    let sent = Command::new("kill").args([name, &pid]).status().unwrap();
-    assert!(sent.success());
+/// Ends it as Ctrl-C does.
+pub(crate) fn interrupt(program: &Running) {
+    signal(program, Signal::INT);
+}
+
+fn signal(program: &Running, signal: Signal) {
+    kill_process(Pid::from_child(&program.0), signal).unwrap();
 }
 
 #[test]
@@ -71,12 +76,12 @@ fn real_addresses_are_printed_once_everything_is_bound() {
 
 #[test]
 fn a_signal_ends_it_cleanly_within_two_seconds() {
-    for name in ["-INT", "-TERM"] {
+    for name in [Signal::INT, Signal::TERM] {
         let (mut program, _) = start(&mut command("--http 127.0.0.1:0 --tcp 127.0.0.1:0"));
         let begun = Instant::now();
         signal(&program, name);
         let status = program.0.wait().unwrap();
-        assert_eq!(status.code(), Some(0), "{name}");
+        assert_eq!(status.code(), Some(0), "{name:?}");
         assert!(
             begun.elapsed() < Duration::from_secs(2),
             "{:?}",
@@ -159,7 +164,7 @@ fn a_busy_port_exits_1_and_says_so() {
 fn auto_says_what_it_took() {
     let (mut program, lines) = start(&mut command("--http 127.0.0.1:0 --tcp 127.0.0.1:0"));
     assert!(lines[0].contains("test pattern"), "{}", lines[0]);
-    signal(&program, "-INT");
+    interrupt(&program);
     let mut log = String::new();
     program
         .0

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -17,8 +17,8 @@ use common::{Clock, Format, Frame, Shutdown, Subscribe, SystemClock};
 use receiver::account::Account;
 use receiver::ingress::{Ingress, Options, Purpose};
 
-use crate::program::{command, signal, start};
-use crate::stage::{Native, PATIENCE, Running, Stage, patient, says};
+use crate::program::{command, interrupt, start};
+use crate::stage::{Kept, Native, PATIENCE, Running, Stage, patient, says};
 use link::Line;
 
 mod hostile;
@@ -28,12 +28,6 @@ pub(crate) mod link;
 /// A broadcaster that passes on the default channel of another one.
 pub(crate) fn relay_of(upstream: SocketAddr) -> Stage {
     Stage::with(&format!("--source tcp://{upstream}"))
-}
-
-/// An address that nobody listens on.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// A receiver that misses nothing.
@@ -296,7 +290,7 @@ impl Program {
     /// Ends it as Ctrl-C does, which takes no longer than it may; what it has logged.
     fn end(mut self) -> String {
         let begun = Instant::now();
-        signal(&self.running, "-INT");
+        interrupt(&self.running);
         let status = self.running.0.wait().unwrap();
         assert!(
             begun.elapsed() < Duration::from_secs(2),
@@ -314,9 +308,11 @@ fn origin_at(tcp: SocketAddr) -> Program {
 
 #[test]
 fn viewers_of_a_relay_stay_while_its_upstream_is_killed_and_restarted() {
-    let addr = free_address();
+    let kept = Kept::new();
+    let addr = kept.addr;
     let origin = origin_at(addr);
-    let relay = relay_of(addr);
+    // However busy the machine is, the viewer is sent the last frame there was.
+    let relay = Stage::with(&format!("--source tcp://{addr} --max-age 10s"));
     let mut native = relay.native();
     let mut browser = Browser::new(relay.http);
     let mut real = 0;
@@ -365,7 +361,8 @@ fn viewers_of_a_relay_stay_while_its_upstream_is_killed_and_restarted() {
 
 #[test]
 fn an_upstream_that_comes_late_is_waited_for() {
-    let addr = free_address();
+    let kept = Kept::new();
+    let addr = kept.addr;
     let relay = relay_of(addr);
     let mut native = relay.native();
     let begun = Instant::now();
@@ -386,7 +383,8 @@ fn an_upstream_that_comes_late_is_waited_for() {
 
 #[test]
 fn placeholders_of_the_upstream_are_passed_on_and_not_counted() {
-    let first = relay_of(free_address());
+    let nobody = Kept::new();
+    let first = relay_of(nobody.addr);
     let second = relay_of(first.tcp);
     let mut ingress = receiver_of(second.tcp);
     let begun = Instant::now();
@@ -407,7 +405,8 @@ fn placeholders_of_the_upstream_are_passed_on_and_not_counted() {
 
 #[test]
 fn a_broadcaster_that_relays_itself_says_so_once_and_goes_on() {
-    let addr = free_address();
+    let kept = Kept::new();
+    let addr = kept.addr;
     let line = format!("--http 127.0.0.1:0 --tcp {addr} --source tcp://{addr}");
     goes_nowhere(vec![Program::start(&line)]);
     let line = format!("--http {addr} --tcp 127.0.0.1:0 --source http://{addr}/live/main.mjpeg");
@@ -416,7 +415,8 @@ fn a_broadcaster_that_relays_itself_says_so_once_and_goes_on() {
 
 #[test]
 fn two_broadcasters_that_relay_each_other_say_so_and_go_on() {
-    let addr = free_address();
+    let kept = Kept::new();
+    let addr = kept.addr;
     let first = Program::start(&format!(
         "--http 127.0.0.1:0 --tcp 127.0.0.1:0 --source tcp://{addr}"
     ));

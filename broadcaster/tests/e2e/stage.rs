@@ -10,11 +10,12 @@ use broadcaster::Broadcaster;
 use broadcaster::args::keys::Typed;
 use broadcaster::config::Config;
 use bytes::BytesMut;
-use common::Shutdown;
 use common::wire::DecodeError;
 use common::wire::tcp::{Hello, Message, Sender};
 use common::wire::ws;
 use common::wire::ws::text::Request;
+use common::{Head, Shutdown};
+use socket2::{Domain, SockAddr, Socket as Holder, Type};
 
 /// Longer than anything here takes unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,6 +100,27 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// An address at which nobody listens, kept for whoever is told of it: a socket that does not listen
+/// holds it, so that the system gives it to nobody else, neither to listen nor to connect from.
+pub(crate) struct Kept {
+    pub(crate) addr: SocketAddr,
+    _holder: Holder,
+}
+
+impl Kept {
+    pub(crate) fn new() -> Self {
+        let holder = Holder::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // So that a server can have it beside this one, as servers have who ask for the same.
+        holder.set_reuse_address(true).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        holder.bind(&SockAddr::from(any)).unwrap();
+        Self {
+            addr: holder.local_addr().unwrap().as_socket().unwrap(),
+            _holder: holder,
+        }
     }
 }
 
@@ -248,11 +270,16 @@ impl Native {
         }
     }
 
-    /// The sequence numbers of the next payload.
-    pub(crate) fn seqs(&mut self) -> Vec<u64> {
+    /// The heads of the next payload.
+    pub(crate) fn heads(&mut self) -> Vec<Head> {
         match self.next() {
-            Message::Payload(frames) => frames.iter().map(|f| f.head.identity.seq).collect(),
+            Message::Payload(frames) => frames.iter().map(|frame| frame.head).collect(),
             other => panic!("not a payload: {other:?}"),
         }
+    }
+
+    /// The sequence numbers of the next payload.
+    pub(crate) fn seqs(&mut self) -> Vec<u64> {
+        self.heads().iter().map(|head| head.identity.seq).collect()
     }
 }

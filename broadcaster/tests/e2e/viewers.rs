@@ -8,9 +8,13 @@ use common::wire::tcp::{GoodbyeCode, Message};
 
 use crate::stage::{Native, PATIENCE, Stage, patient};
 
+/// A viewer that the machine keeps waiting for seconds loses nothing: neither for the age of frames nor
+/// because the ring has gone round.
+const PATIENT: &str = "--max-age 10s --ring-capacity 4096";
+
 #[test]
 fn a_native_viewer_gets_every_frame_from_the_newest_on() {
-    for stage in Stage::with_each_driver("--source pattern --fps 200") {
+    for stage in Stage::with_each_driver(&format!("--source pattern --fps 200 {PATIENT}")) {
         let mut native = stage.native();
         let first = native.seqs()[0];
         for expected in first + 1..first + 200 {
@@ -23,7 +27,7 @@ fn a_native_viewer_gets_every_frame_from_the_newest_on() {
 fn footage_is_looped_without_a_break() {
     const FRAMES: usize = 100;
     let footage = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/footage.mjpeg");
-    let stage = Stage::with(&format!("--source {footage} --fps 200 --max-age 10s"));
+    let stage = Stage::with(&format!("--source {footage} --fps 200 {PATIENT}"));
     let mut native = stage.native();
     let mut shown = Vec::new();
     let mut next = None;
@@ -45,7 +49,8 @@ fn footage_is_looped_without_a_break() {
 
 #[test]
 fn payloads_of_several_frames_arrive_whole() {
-    for stage in Stage::with_each_driver("--source pattern --fps 200 --frames-per-payload 5") {
+    let line = format!("--source pattern --fps 200 --frames-per-payload 5 {PATIENT}");
+    for stage in Stage::with_each_driver(&line) {
         let mut native = stage.native();
         let first = native.seqs()[0];
         assert_eq!(first % 5, 0);

@@ -12,7 +12,7 @@ use common::Head;
 use common::wire::tcp::Message;
 use tempfile::TempDir;
 
-use crate::program::{command, signal, start};
+use crate::program::{command, interrupt, start};
 use crate::stage::{Native, PATIENCE, Running, says};
 
 /// Frames that the camera gives before it is pulled out.
@@ -83,13 +83,6 @@ fn watched(command: &mut Command) -> (Running, Vec<String>, SocketAddr, Native) 
     (program, lines, http, native)
 }
 
-fn heads(native: &mut Native) -> Vec<Head> {
-    match native.next() {
-        Message::Payload(frames) => frames.iter().map(|frame| frame.head).collect(),
-        other => panic!("not a payload: {other:?}"),
-    }
-}
-
 fn get(addr: SocketAddr, path: &str) -> String {
     says(
         addr,
@@ -101,16 +94,17 @@ fn get(addr: SocketAddr, path: &str) -> String {
 fn a_camera_that_is_pulled_out_leaves_its_viewers_a_placeholder() {
     let fake = Fake::build();
     fake.plug();
-    let mut command = fake.broadcaster("--history 60s");
+    // However busy the machine is, the viewer is sent every frame.
+    let mut command = fake.broadcaster("--history 60s --max-age 10s");
     command.env("FAKECAM_UNPLUG_AFTER", FRAMES.to_string());
     let (_program, lines, http, mut native) = watched(&mut command);
     assert!(lines[0].contains("MJPEG 640x360 at 50 fps"), "{}", lines[0]);
     assert!(lines[0].contains("chosen by default"), "{}", lines[0]);
 
-    let mut last = heads(&mut native)[0];
+    let mut last = native.heads()[0];
     assert_eq!((last.width, last.height), (640, 360));
     let placeholder = loop {
-        let head = heads(&mut native)[0];
+        let head = native.heads()[0];
         if head.is_placeholder() {
             break head;
         }
@@ -146,7 +140,7 @@ fn a_camera_that_is_pulled_out_leaves_its_viewers_a_placeholder() {
 
     // The viewer stays, and is told every second.
     for _ in 0..2 {
-        let again = heads(&mut native)[0];
+        let again = native.heads()[0];
         assert!(again.is_placeholder());
         assert_eq!(again.identity, last.identity);
     }
@@ -161,12 +155,12 @@ fn a_camera_whose_pictures_have_another_size_than_was_set_is_shown_with_one_warn
     let (mut program, lines, _, mut native) = watched(&mut command);
     assert!(lines[0].contains("MJPEG 640x352"), "{}", lines[0]);
     for seq in 0..FRAMES {
-        let head = heads(&mut native)[0];
+        let head = native.heads()[0];
         assert_eq!((head.width, head.height), (640, 360));
         assert!(!head.is_placeholder());
         assert!(head.identity.seq >= seq as u64);
     }
-    signal(&program, "-INT");
+    interrupt(&program);
     let mut log = String::new();
     let mut stderr = program.0.stderr.take().unwrap();
     stderr.read_to_string(&mut log).unwrap();
@@ -178,10 +172,10 @@ fn a_camera_whose_pictures_have_another_size_than_was_set_is_shown_with_one_warn
 fn a_camera_that_has_only_faster_rates_is_thinned_without_gaps() {
     let fake = Fake::build();
     fake.plug();
-    let (_program, lines, _, mut native) = watched(&mut fake.broadcaster("--fps 10"));
+    let (_program, lines, _, mut native) = watched(&mut fake.broadcaster("--fps 10 --max-age 10s"));
     let description = "MJPEG 640x360 at 50 fps, thinned to 10";
     assert!(lines[0].ends_with(description), "{}", lines[0]);
-    let heads: Vec<_> = (0..20).map(|_| heads(&mut native)[0]).collect();
+    let heads: Vec<_> = (0..20).map(|_| native.heads()[0]).collect();
     let is_next = |pair: &[Head]| pair[1].identity.seq == pair[0].identity.seq + 1;
     assert!(heads.windows(2).all(is_next));
     let span = heads[19].captured_at.since(heads[0].captured_at);
@@ -194,20 +188,22 @@ fn a_camera_that_has_only_faster_rates_is_thinned_without_gaps() {
 #[test]
 fn a_camera_may_be_plugged_in_after_the_start() {
     let fake = Fake::build();
-    let (mut program, lines, http, mut native) = watched(&mut fake.broadcaster("--size 640x360"));
+    // However busy the machine is, the viewer is sent the first frame.
+    let mut command = fake.broadcaster("--size 640x360 --max-age 10s");
+    let (mut program, lines, http, mut native) = watched(&mut command);
     assert!(
         lines[0].contains("a placeholder, until there is a source"),
         "{}",
         lines[0]
     );
-    let first = heads(&mut native)[0];
+    let first = native.heads()[0];
     assert!(first.is_placeholder());
     assert_eq!((first.width, first.height), (640, 360));
     assert!(get(http, "/live/main.jpg").contains("x-placeholder: 1\r\n"));
     fake.plug();
     let begun = Instant::now();
     let first = loop {
-        let head = heads(&mut native)[0];
+        let head = native.heads()[0];
         if !head.is_placeholder() {
             break head;
         }
@@ -215,7 +211,7 @@ fn a_camera_may_be_plugged_in_after_the_start() {
     };
     assert_eq!(first.identity.seq, 0);
     assert!(get(http, "/readyz").starts_with("HTTP/1.1 200 "));
-    signal(&program, "-INT");
+    interrupt(&program);
     assert_eq!(program.0.wait().unwrap().code(), Some(0));
 }
 
@@ -258,7 +254,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 fn a_camera_on_demand_is_open_only_while_somebody_watches() {
     let fake = Fake::build();
     fake.plug();
-    let (mut program, lines) = start(&mut fake.broadcaster("--on-demand=300ms"));
+    let (mut program, lines) = start(&mut fake.broadcaster("--on-demand=300ms --max-age 10s"));
     assert!(
         lines[0].ends_with(", opened while somebody watches"),
         "{}",
@@ -272,11 +268,11 @@ fn a_camera_on_demand_is_open_only_while_somebody_watches() {
         let mut native = Native::connect(tcp);
         native.hello("");
         assert!(matches!(native.next(), Message::Welcome(_)));
-        let placeholder = heads(&mut native)[0];
+        let placeholder = native.heads()[0];
         assert!(placeholder.is_placeholder());
         let begun = Instant::now();
         let first = loop {
-            let head = heads(&mut native)[0];
+            let head = native.heads()[0];
             if !head.is_placeholder() {
                 break head;
             }
@@ -291,11 +287,14 @@ fn a_camera_on_demand_is_open_only_while_somebody_watches() {
         wait_until("idle", || get(http, "/readyz").contains("\nsource idle\n"));
     }
     // Nobody is at fault, and each time there are two lines.
-    signal(&program, "-INT");
+    interrupt(&program);
     let mut log = String::new();
     let mut stderr = program.0.stderr.take().unwrap();
     stderr.read_to_string(&mut log).unwrap();
-    assert!(!log.contains("WARN"), "{log}");
+    let mut warnings = log.lines().filter(|line| line.contains("WARN"));
+    // Which a busy machine may have to do.
+    let is_left_out = |line: &str| line.contains("pictures left out");
+    assert!(warnings.all(is_left_out), "{log}");
     assert_eq!(log.matches("source opened on demand").count(), 2, "{log}");
     assert_eq!(log.matches("source released").count(), 2, "{log}");
 }

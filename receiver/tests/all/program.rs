@@ -1,13 +1,14 @@
 //! The program as a user meets it: what it prints, writes, and ends with.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use common::wire::tcp::{GoodbyeCode, Message};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::desktop::Running;
 use crate::server::{JPEG, Script, frame, part, serve, serve_one};
 
 fn receiver(arguments: &[&str]) -> Command {
@@ -197,17 +198,17 @@ fn frames_are_saved() {
     assert!(error.starts_with("receiver: cannot write /"), "{error}");
 }
 
-fn start_watching() -> (Child, BufReader<std::process::ChildStdout>) {
+fn start_watching() -> (Running, BufReader<std::process::ChildStdout>) {
     let port = serve_one(|peer| {
         peer.welcome();
         peer.say(Message::Payload(vec![frame(1, 1)]));
         peer.hold();
     });
-    let mut child = receiver(&[&format!("tcp://127.0.0.1:{port}"), "--json"])
+    let child = receiver(&[&format!("tcp://127.0.0.1:{port}"), "--json"])
         .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
+        .spawn();
+    let mut child = Running(child.unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap());
     lines.read_line(&mut String::new()).unwrap();
     (child, lines)
 }
@@ -216,10 +217,10 @@ fn start_watching() -> (Child, BufReader<std::process::ChildStdout>) {
 fn both_signals_end_with_0_and_the_summary() {
     for signal in [Signal::INT, Signal::TERM] {
         let (mut child, mut lines) = start_watching();
-        kill_process(Pid::from_child(&child), signal).unwrap();
+        kill_process(Pid::from_child(&child.0), signal).unwrap();
         let mut rest = String::new();
         lines.read_to_string(&mut rest).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert_eq!(child.0.wait().unwrap().code(), Some(0));
         assert_eq!(json(rest.lines().last().unwrap())["kind"], "summary");
     }
 }
@@ -228,5 +229,5 @@ fn both_signals_end_with_0_and_the_summary() {
 fn a_closed_stdout_ends_quietly() {
     let (mut child, lines) = start_watching();
     drop(lines);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
 }

@@ -1,7 +1,7 @@
 //! A server that follows a script, one for each connection, and what it says.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use common::wire::mjpeg;
 use common::wire::tcp::{Goodbye, GoodbyeCode, Hello, Message, Sender, Welcome, append};
 use common::{DecodeError, Flags, Format, Frame, Head, Identity, Image, Shutdown, Timestamp};
 use receiver::ingress::{Ingress, Options};
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 
 /// Long enough for a slow machine; nothing waits for it when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,12 +120,11 @@ impl Peer {
 
 /// Starts a server that runs one script a connection and then stops listening; its port.
 pub(crate) fn serve(scripts: Vec<Script>) -> u16 {
+    if scripts.is_empty() {
+        return kept_port();
+    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    if scripts.is_empty() {
-        // Closed before anybody can come.
-        return port;
-    }
     thread::spawn(move || {
         for script in scripts {
             let (stream, _) = listener.accept().unwrap();
@@ -135,6 +135,16 @@ pub(crate) fn serve(scripts: Vec<Script>) -> u16 {
         }
     });
     port
+}
+
+/// A port at which nobody listens; a socket that does not listen holds it until the test's process ends,
+/// so that nobody else is given it, neither to listen nor to connect from.
+fn kept_port() -> u16 {
+    let holder = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&holder, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = SocketAddrV4::try_from(getsockname(&holder).unwrap()).unwrap();
+    std::mem::forget(holder);
+    addr.port()
 }
 
 /// A server for one connection.

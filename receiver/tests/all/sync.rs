@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use crate::server::{Peer, Script, frame, serve};
 
 /// The server's clock is an hour ahead.
 const AHEAD_NANOS: u64 = 3_600_000_000_000;
+/// For the answer to reach the viewer.
+const LEAD_NANOS: u64 = 300_000_000;
 const FRAME_TIME: Duration = Duration::from_millis(50);
 const FRAMES: u64 = 100;
 
@@ -20,14 +23,15 @@ fn server_now() -> u64 {
     SystemClock.wall().as_nanos() + AHEAD_NANOS
 }
 
-/// A server whose frames are captured every 50 ms from now on; they take so long to each viewer.
+/// A server whose frames are captured every 50 ms, from when all viewers are there and have been told its
+/// time; they take so long to each viewer.
 fn stream(links: &[Duration]) -> String {
-    let begun = server_now() + 300_000_000;
+    let start = Arc::new((Barrier::new(links.len()), OnceLock::new()));
     let script = |&link: &Duration| -> Script {
+        let start = start.clone();
         Box::new(move |peer| {
             peer.welcome();
-            let sender = peer.clone();
-            thread::spawn(move || send(sender, begun, link));
+            let mut sender = Some(peer.clone());
             while let Some(message) = peer.hear() {
                 let Message::Ping(sent_at) = message else {
                     continue;
@@ -38,6 +42,15 @@ fn stream(links: &[Duration]) -> String {
                     received_at: now,
                     replied_at: now,
                 }));
+                if let Some(sender) = sender.take() {
+                    let start = start.clone();
+                    thread::spawn(move || {
+                        let (all_are_there, begun) = &*start;
+                        all_are_there.wait();
+                        let begun = *begun.get_or_init(|| server_now() + LEAD_NANOS);
+                        send(sender, begun, link);
+                    });
+                }
             }
         })
     };

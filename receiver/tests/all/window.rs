@@ -86,13 +86,12 @@ fn the_window_shows_the_frame_that_was_sent_and_obeys_keys() {
     );
 
     desktop.does("key space");
+    await_some("the word that it is paused", || {
+        (whiteness(&desktop.look(), 320..345) > 0).then_some(())
+    });
     send.send(picture(1, 8, (640, 480))).unwrap();
     assert!(arrivals.any(|sum| sum == 2), "frame 8 has arrived");
     assert_eq!(desktop.stamp().map(|stamp| stamp.seq), Some(7));
-    assert!(
-        whiteness(&desktop.look(), 320..345) > 0,
-        "it says that it is paused"
-    );
     desktop.does("key space");
     send.send(picture(1, 9, (640, 480))).unwrap();
     desktop.await_seq(9);
@@ -266,7 +265,9 @@ fn a_window_on_wayland_shows_the_frame_and_obeys_keys() {
         let stamp = common::barcode::read(&Desktop::see(place, &desktop.name))?;
         (stamp.seq == 11).then_some(place)
     });
-    assert_eq!(arrivals.next(), Some(1), "stdout is for figures only");
+    // There may have been seconds before it.
+    let first = arrivals.find(|sum| *sum > 0);
+    assert_eq!(first, Some(1), "stdout is for figures only");
     desktop.does(&format!(
         "mousemove {} {} click 1",
         place[0] + 320,

@@ -53,6 +53,8 @@ impl Watch {
     /// A watch, over `protocol`, of the channel that stands at `place`, beginning with the newest payload.
     #[must_use]
     pub fn new(place: usize, channel: &Arc<Channel>, protocol: Protocol, wish: Wish) -> Self {
+        // Before anybody hears that it is wanted: what waits for whoever comes is the newest until then.
+        let subscriber = channel.ring.subscribe();
         channel.counters.viewers.fetch_add(1, Ordering::Relaxed);
         channel.traffic.joined(protocol);
         channel.demand.come();
@@ -62,7 +64,7 @@ impl Watch {
             protocol,
             max_age: wish.max_age,
             beat: wish.interval.map(Beat::new),
-            subscriber: channel.ring.subscribe(),
+            subscriber,
             window: None,
             is_over: false,
             untold: 0,

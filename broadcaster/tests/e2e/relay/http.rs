@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::{Clock, Frame, SystemClock, jpeg};
 
-use super::{Stage, follow, free_address, next, next_real, receiver_of, seqs};
+use super::{Stage, follow, next, next_real, receiver_of, seqs};
 use crate::clients::are_installed;
-use crate::stage::{PATIENCE, Running};
+use crate::stage::{Kept, PATIENCE, Running};
 
 #[test]
 fn our_own_stream_is_numbered_afresh_and_keeps_its_times() {
@@ -152,6 +152,7 @@ fn damaged_parts_are_counted_and_not_passed_on() {
 struct Ustreamer {
     _program: Running,
     _folder: tempfile::TempDir,
+    _kept: Kept,
     addr: SocketAddr,
 }
 
@@ -161,7 +162,8 @@ impl Ustreamer {
         let (camera, device) = (folder.path().join("camera.so"), folder.path().join("video"));
         compile_camera(&camera);
         fs::write(&device, []).unwrap();
-        let addr = free_address();
+        let kept = Kept::new();
+        let addr = kept.addr;
         let mut command = Command::new("ustreamer");
         command.arg("--device").arg(&device);
         command
@@ -185,6 +187,7 @@ impl Ustreamer {
         Self {
             _program: Running(command.spawn().unwrap()),
             _folder: folder,
+            _kept: kept,
             addr,
         }
     }
