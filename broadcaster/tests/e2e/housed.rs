@@ -24,13 +24,20 @@ pub(crate) fn program(variable: &str, name: &str) -> Option<OsString> {
     is_possible.then_some(program)
 }
 
-/// The addresses that README's row of a program shows, with this stage in the place of HOST.
-pub(crate) fn settings(program: &str, stage: &Stage) -> Vec<String> {
+/// What README's row of a program quotes.
+pub(crate) fn quoted(program: &str) -> Vec<String> {
     let readme = fs::read_to_string(README).unwrap();
     let begins = format!("| {program} ");
     let row = readme.lines().find(|line| line.starts_with(&begins));
     let quoted = row.unwrap().split('`').skip(1).step_by(2);
-    let targets = quoted.filter_map(|words| words.strip_prefix("http://HOST:8080"));
+    quoted.map(str::to_owned).collect()
+}
+
+/// The addresses that README's row of a program shows, with this stage in the place of HOST.
+pub(crate) fn settings(program: &str, stage: &Stage) -> Vec<String> {
+    let quoted = quoted(program);
+    let words = quoted.iter();
+    let targets = words.filter_map(|words| words.strip_prefix("http://HOST:8080"));
     targets.map(|target| stage.url(target)).collect()
 }
 
