@@ -197,10 +197,9 @@ pub(crate) fn report(folders: &[PathBuf], out: &mut impl Write) -> anyhow::Resul
         return Ok(());
     };
     let pairs = report::pairs([first, second])?;
-    let tables = pairs
-        .iter()
-        .map(|pair| markdown::table(&report::compare::table(pair)));
-    let text = tables.collect::<String>();
+    let tables: Vec<_> = pairs.iter().map(report::compare::table).collect();
+    let text =
+        report::compare::summary(&tables) + &tables.iter().map(markdown::table).collect::<String>();
     let path = second.join("comparison.md");
     fs::write(&path, &text).with_context(|| path.display().to_string())?;
     Ok(write!(out, "{text}")?)

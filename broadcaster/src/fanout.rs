@@ -31,10 +31,10 @@ pub struct Models {
 
 impl Publish for Models {
     fn publish(&mut self, payload: Arc<Payload>) {
+        self.ring.publish(payload.clone());
         if let Some(exchange) = &mut self.exchange {
-            exchange.publish(payload.clone());
+            exchange.publish(payload);
         }
-        self.ring.publish(payload);
     }
 }
 

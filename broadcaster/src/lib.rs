@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use common::{Budget, Clock, Shutdown, SystemClock, ring};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::capture::Feed;
@@ -243,18 +244,20 @@ impl Broadcaster {
             unsent_limit: self.config.unsent_limit,
             allow_origin,
         });
+        let mut doors = JoinSet::new();
         let http = accept::serve(self.http, door.clone(), Protocol::Http, shutdown.clone());
-        self.runtime.spawn(http);
+        doors.spawn_on(http, self.runtime.handle());
         if let Some(tcp) = self.tcp {
             let tcp = accept::serve(tcp, door, Protocol::Tcp, shutdown.clone());
-            self.runtime.spawn(tcp);
+            doors.spawn_on(tcp, self.runtime.handle());
         }
-        self.runtime.block_on(shutdown.triggered());
+        let is_door_broken = self.runtime.block_on(vital::attend(doors, shutdown));
         info!("ending");
         self.runtime.shutdown_background();
         let histories = histories.into_iter().flatten();
         let threads = captures.into_iter().chain(exchanges).chain(workers);
-        match vital::join(threads.chain(histories)) {
+        let door = is_door_broken.then(|| "door".to_owned());
+        match vital::join(threads.chain(histories)).or(door) {
             Some(thread) => Err(Error::Panicked { thread }),
             None => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Threads that nothing goes on without. If one of them panics, which is a bug of ours, everything ends
+//! Threads and tasks that nothing goes on without. If one of them panics, which is a bug of ours, everything ends
 //! and says so, so that whoever runs the program can start it again, rather than stand there without
 //! pictures.
 
@@ -6,6 +6,7 @@ use std::io;
 use std::thread::{self, JoinHandle};
 
 use common::Shutdown;
+use tokio::task::JoinSet;
 
 /// Starts one of them.
 ///
@@ -33,6 +34,18 @@ pub fn join(threads: impl Iterator<Item = JoinHandle<()>>) -> Option<String> {
         }
     }
     panicked
+}
+
+/// Waits for the word to end, and says it when one of these tasks panics. Whether one did.
+pub async fn attend(mut tasks: JoinSet<()>, shutdown: &Shutdown) -> bool {
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            shutdown.trigger();
+            return true;
+        }
+    }
+    shutdown.triggered().await;
+    false
 }
 
 /// Says the word to end when a panic comes by.
@@ -66,5 +79,26 @@ mod tests {
         let panics = spawn("panics".to_owned(), &shutdown, || panic!("on purpose"));
         let threads = [waits.unwrap(), ends, panics.unwrap()];
         assert_eq!(join(threads.into_iter()).as_deref(), Some("panics"));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_others() {
+        let shutdown = Shutdown::default();
+        let mut tasks = JoinSet::new();
+        let others = shutdown.clone();
+        tasks.spawn(async move { others.triggered().await });
+        tasks.spawn(async { panic!("on purpose") });
+        assert!(attend(tasks, &shutdown).await);
+        assert!(shutdown.is_triggered());
+    }
+
+    #[tokio::test]
+    async fn tasks_that_end_at_the_word_are_no_fault() {
+        let shutdown = Shutdown::default();
+        let mut tasks = JoinSet::new();
+        let until = shutdown.clone();
+        tasks.spawn(async move { until.triggered().await });
+        shutdown.trigger();
+        assert!(!attend(tasks, &shutdown).await);
     }
 }

@@ -14,6 +14,11 @@ const STUDENT: [f64; 30] = [
 /// The same for more.
 const NORMAL: f64 = 1.960;
 
+/// What is compared, a column each.
+const QUANTITIES: [&str; 3] = ["CPU", "memory", "age p99"];
+/// Where there is nothing to compare.
+const NONE: &str = "–";
+
 /// How many times as large something is in the second run, and between which bounds that lies with
 /// 95 % confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -118,13 +123,34 @@ pub fn table([first, second]: &[Results; 2]) -> Table {
             "{}: commit {} ÷ commit {}, with 95 % confidence; bold where chance does not explain it",
             first.scenario.name, second.machine.commit, first.machine.commit
         ),
-        head: ["load", "who", "CPU", "memory", "age p99"]
+        head: (["load", "who"].into_iter().chain(QUANTITIES))
             .map(str::to_owned)
-            .to_vec(),
+            .collect(),
         rows: pairs
             .filter_map(|(load, arm)| row([first, second], load, arm))
             .collect(),
     }
+}
+
+/// How many figures of these tables differ by more than chance explains, and how many would by chance.
+#[must_use]
+pub fn summary(tables: &[Table]) -> String {
+    let rows = || tables.iter().flat_map(|table| &table.rows);
+    let columns = QUANTITIES.into_iter().zip(2..).map(|(quantity, column)| {
+        let figures = || {
+            rows()
+                .map(move |row| &row[column])
+                .filter(|text| text.text != NONE)
+        };
+        let differing = figures().filter(|text| text.is_bold).count();
+        format!("{quantity} {differing} of {}", figures().count())
+    });
+    let columns: Vec<_> = columns.collect();
+    format!(
+        "Figures that differ by more than chance explains with 95 % confidence: {}. By chance alone one in \
+         twenty does.\n",
+        columns.join(", ")
+    )
 }
 
 fn row(both: [&Results; 2], load: &Load, arm: &str) -> Option<Vec<Text>> {
@@ -137,7 +163,7 @@ fn row(both: [&Results; 2], load: &Load, arm: &str) -> Option<Vec<Text>> {
             |rounds: &[&Measured]| rounds.iter().map(|round| of(round)).collect::<Vec<_>>();
         let ratio = Ratio::of(&values(&first), &values(&second));
         Text {
-            text: ratio.map_or("–".to_owned(), |ratio| ratio.to_string()),
+            text: ratio.map_or(NONE.to_owned(), |ratio| ratio.to_string()),
             is_bold: ratio.is_some_and(|ratio| ratio.is_different()),
         }
     };

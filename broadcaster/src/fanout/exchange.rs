@@ -1,8 +1,9 @@
 //! The model `rabbitmq`: payloads go out through a fanout exchange, one for each channel.
 //!
-//! Capture leaves each payload in a place of one (`handoff.rs`) and never waits. A thread of its own
-//! takes it from there to the broker (`link.rs`), for all channels together. A broker that is slow,
-//! blocked, or gone costs frames of this model, which are counted, and nothing else.
+//! Capture puts a payload into the connection itself while that is free (`outlet.rs`), else it leaves it
+//! in a place of one (`handoff.rs`), and never waits. A thread of its own takes it from there, and keeps the
+//! connection (`link.rs`), for all channels together. A broker that is slow, blocked, or gone costs frames
+//! of this model, which are counted, and nothing else.
 //!
 //! The message's body is the PAYLOAD of the wire format; its head tells the newest frame's identity,
 //! time and flags once more, for programs that do not read that (`common/wire.md`).
@@ -11,6 +12,7 @@ mod flight;
 mod handoff;
 mod latency;
 mod link;
+mod outlet;
 
 use std::io;
 use std::panic::resume_unwind;
@@ -18,13 +20,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use common::{Payload, Shutdown};
+use common::{Clock, Payload, Shutdown, SystemClock};
 use receiver::broker::Addresses;
 use tokio::runtime::Builder;
 use tokio::task::{JoinError, JoinSet};
 
 use self::handoff::Handoff;
 pub use self::latency::Latency;
+use self::outlet::Outlet;
 use super::Publish;
 use crate::vital;
 
@@ -39,6 +42,8 @@ pub struct Exchange {
     pub counters: Counters,
     health: Mutex<Health>,
     handoff: Handoff,
+    /// There while there is a connection.
+    outlet: Mutex<Option<Outlet>>,
 }
 
 /// What happened to payloads: handed over = published + dropped + those on their way, of which one
@@ -94,6 +99,7 @@ impl Exchange {
             counters: Counters::default(),
             health: Mutex::new(Health::Connecting),
             handoff: Handoff::default(),
+            outlet: Mutex::default(),
         }
     }
 
@@ -105,6 +111,29 @@ impl Exchange {
 
     fn set_health(&self, health: Health) {
         *self.lock() = health;
+    }
+
+    /// Sends a payload if the line is free, nobody else is at it, and no older one waits. Whether it did;
+    /// never blocks.
+    fn send_at_once(&self, payload: &Payload) -> bool {
+        let outlet = self.outlet.try_lock();
+        let (Ok(mut outlet), true) = (outlet, self.handoff.is_empty()) else {
+            return false;
+        };
+        let now = SystemClock.monotonic();
+        (outlet.as_mut()).is_some_and(|outlet| outlet.send_at_once(payload, now))
+    }
+
+    /// For those who may wait for the other one at it.
+    fn outlet(&self) -> MutexGuard<'_, Option<Outlet>> {
+        self.outlet
+            .lock()
+            .expect("no thread panics while holding this")
+    }
+
+    /// `None` while there is no connection.
+    fn with_outlet<T>(&self, act: impl FnOnce(&mut Outlet) -> T) -> Option<T> {
+        self.outlet().as_mut().map(act)
     }
 
     fn lock(&self) -> MutexGuard<'_, Health> {
@@ -130,6 +159,9 @@ impl Publish for Publisher {
     fn publish(&mut self, payload: Arc<Payload>) {
         let counters = &self.0.counters;
         counters.handed_over.fetch_add(1, Ordering::Relaxed);
+        if self.0.send_at_once(&payload) {
+            return;
+        }
         if self.0.handoff.put(payload).is_some() {
             counters.dropped.fetch_add(1, Ordering::Relaxed);
         }

@@ -7,12 +7,15 @@ again in a few lines:
 
 length    a page that fetches the stream (Mainsail): head lines up to SOI, then Content-Length
           bytes; a picture is shown when one more byte has come
+between   a page that cuts the stream at its boundaries (Fluidd): a picture is what is between a head and
+          the next boundary, and is shown when that has come
 boundary  a multipart reader (aiohttp, as in kvmd): the announced boundary, head, Content-Length
 markers   a still out of a stream (Home Assistant without a still URL): the first SOI and EOI
 still     a still by GET (OctoPrint, Moonraker, Home Assistant): status 200, an image/* type
 """
 
 import http.client
+import re
 import sys
 import urllib.request
 
@@ -28,7 +31,9 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 def length(response, count):
     head, received = b"", b""
     while count:
-        received += response.read1(4096)
+        more = response.read1(4096)
+        assert more, f"ended before {count} more pictures"
+        received += more
         start = received.find(SOI)
         if start < 0:
             continue
@@ -39,6 +44,23 @@ def length(response, count):
             yield received[start : start + size]
             received = received[start + size :]
             count -= 1
+
+
+def between(response, count):
+    assert "multipart" in response.headers["Content-Type"]
+    line = b"--" + re.search("boundary=([^;]+)", response.headers["Content-Type"])[1].encode()
+    received = b""
+    while count:
+        more = response.read1(4096)
+        assert more, f"ended before {count} more pictures"
+        received += more
+        start = received.find(line)
+        end = received.find(line, start + len(line))
+        if start < 0 or end < 0:
+            continue
+        yield received[received.index(b"\r\n\r\n", start) + 4 : end]
+        received = received[end:]
+        count -= 1
 
 
 def boundary(response, count):
@@ -57,7 +79,9 @@ def boundary(response, count):
 def markers(response, _count):
     received = b""
     while EOI not in received or SOI not in received:
-        received += response.read1(100 << 10)
+        more = response.read1(100 << 10)
+        assert more, "ended before a picture was whole"
+        received += more
     yield received[received.find(SOI) : received.find(EOI) + 2]
 
 
@@ -68,7 +92,7 @@ def still(response, _count):
 
 def main():
     way, url, count = sys.argv[1:]
-    ways = {way.__name__: way for way in (length, boundary, markers, still)}
+    ways = {way.__name__: way for way in (length, between, boundary, markers, still)}
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
         for jpeg in ways[way](response, int(count)):
             picture = cv2.imdecode(numpy.frombuffer(jpeg, numpy.uint8), cv2.IMREAD_COLOR)

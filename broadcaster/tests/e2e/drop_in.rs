@@ -29,6 +29,7 @@ fn readers_of_streams_get_every_frame() {
     for (way, target) in [
         ("length", "/?action=stream&timestamp=1700000000000"),
         ("length", "/stream?key=abc&advance_headers=1"),
+        ("between", "/?action=stream&cacheBust=1700000000000"),
         ("boundary", "/stream?extra_headers=1"),
         ("boundary", "/?action=stream_0"),
     ] {

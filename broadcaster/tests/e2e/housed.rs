@@ -1,5 +1,5 @@
-//! Programs that watch cameras and are servers themselves: OctoPrint and Home Assistant, each in a
-//! folder of its own, set up with what the README tells their users to type.
+//! Programs that watch cameras and are servers themselves: OctoPrint, Moonraker and Home Assistant, each
+//! in a folder of its own, set up with what the README tells their users to type.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,6 +13,7 @@ use crate::clients::{are_installed, printed, run_well, script, still_says};
 use crate::stage::{PATIENCE, Running, Stage};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+const HOST: &str = "http://HOST:8080";
 /// How long one may take to start.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -24,7 +25,7 @@ pub(crate) fn program(variable: &str, name: &str) -> Option<OsString> {
     is_possible.then_some(program)
 }
 
-/// What README's row of a program quotes.
+/// What README's row of a program has its users type.
 pub(crate) fn quoted(program: &str) -> Vec<String> {
     let readme = fs::read_to_string(README).unwrap();
     let begins = format!("| {program} ");
@@ -33,12 +34,19 @@ pub(crate) fn quoted(program: &str) -> Vec<String> {
     quoted.map(str::to_owned).collect()
 }
 
-/// The addresses that README's row of a program shows, with this stage in the place of HOST.
-pub(crate) fn settings(program: &str, stage: &Stage) -> Vec<String> {
-    let quoted = quoted(program);
+/// The same with this stage in the place of HOST.
+pub(crate) fn typed(program: &str, stage: &Stage) -> Vec<String> {
+    let (quoted, here) = (quoted(program), stage.url(""));
     let words = quoted.iter();
-    let targets = words.filter_map(|words| words.strip_prefix("http://HOST:8080"));
-    targets.map(|target| stage.url(target)).collect()
+    words.map(|words| words.replace(HOST, &here)).collect()
+}
+
+/// The addresses among that.
+pub(crate) fn settings(program: &str, stage: &Stage) -> Vec<String> {
+    let here = stage.url("");
+    let mut typed = typed(program, stage);
+    typed.retain(|words| words.starts_with(&here));
+    typed
 }
 
 /// Starts a program; it has, once this path of its is answered with 200.

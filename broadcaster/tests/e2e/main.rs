@@ -15,6 +15,7 @@ mod home_assistant;
 mod housed;
 mod logs;
 mod metrics;
+mod moonraker;
 mod obs;
 mod octoprint;
 mod on_demand;

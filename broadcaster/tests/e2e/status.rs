@@ -104,6 +104,8 @@ fn the_status_has_the_last_lines_of_the_log() {
     let (_program, lines) = start(&mut command(line));
     let http = lines[1].strip_prefix("page    http://").unwrap();
     let http = http.strip_suffix('/').unwrap().parse().unwrap();
+    // Addresses are printed first; the line is there before the first picture.
+    Socket::connect(http, "/live/main.ws", "").seqs();
     let (_, status) = ask(http, "GET", "/api/v1/status", &format!("Host: {http}\r\n"));
     let log = status["log"].as_array().unwrap();
     let text = log[0].as_str().unwrap();

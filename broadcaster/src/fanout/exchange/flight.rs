@@ -80,23 +80,27 @@ impl<T> Flight<T> {
         oldest.saturating_sub(self.line.get().unwrap_or_default())
     }
 
-    /// One more is on its way. Whether a fence is to follow it.
-    #[must_use]
-    pub(super) fn add(&mut self, now: Monotonic) -> bool {
-        self.messages.push_back(now);
+    /// Whether a fence is to follow the next message.
+    pub(super) fn wants_fence(&self, now: Monotonic) -> bool {
         let is_due = |at: Monotonic| now.since(at) >= FENCE_EVERY;
-        let is_last = self.messages.len() >= self.limit;
+        let is_last = self.messages.len() + 1 >= self.limit;
         is_last || self.delay(now) > LATE || self.fenced_at.is_none_or(is_due)
     }
 
-    /// When to send a fence although no message comes that it could follow; `None` while there is
-    /// nothing to ask for.
-    pub(super) fn fence_at(&self) -> Option<Monotonic> {
-        let is_wanted = self.behind_last() > 0;
+    /// One more is on its way. Whether a fence is to follow it.
+    #[must_use]
+    pub(super) fn add(&mut self, now: Monotonic) -> bool {
+        let wants_fence = self.wants_fence(now);
+        self.messages.push_back(now);
+        wants_fence
+    }
+
+    /// When to ask for messages that no fence has followed, whether there are some yet or not. `None` once
+    /// that time is over and there are none: the next one is followed by a fence.
+    pub(super) fn fence_at(&self, now: Monotonic) -> Option<Monotonic> {
         // Late enough for the next message to come before it.
-        self.fenced_at
-            .filter(|_| is_wanted)
-            .map(|at| at + 2 * FENCE_EVERY)
+        let at = self.fenced_at? + 2 * FENCE_EVERY;
+        (at > now || self.has_unasked()).then_some(at)
     }
 
     /// A fence is on its way.
@@ -130,6 +134,11 @@ impl<T> Flight<T> {
             scale(fence.ahead, share).max(1)
         };
         Some((fence.behind, fence.content))
+    }
+
+    /// Whether there are messages that no fence has followed.
+    pub(super) fn has_unasked(&self) -> bool {
+        self.behind_last() > 0
     }
 
     /// Messages that no fence has followed.
@@ -230,16 +239,18 @@ mod tests {
     fn one_message_in_six_or_seven_is_asked_for_and_the_last_ones_too() {
         let mut flight = Flight::new();
         let at = |millis| Monotonic::from_nanos(0) + Duration::from_millis(millis);
-        assert_eq!((flight.fence_at(), flight.passed(at(0))), (None, None));
+        assert_eq!(flight.fence_at(at(0)), None);
+        assert_eq!(flight.passed(at(0)), None);
         assert!(send_one(&mut flight, at(0)));
-        assert_eq!(flight.fence_at(), None);
+        assert_eq!(flight.fence_at(at(399)), Some(at(0) + 2 * FENCE_EVERY));
+        assert_eq!(flight.fence_at(at(400)), None);
         assert_eq!(flight.passed(at(1)), Some((1, ())));
         let millis = (1..=8).map(|frame| frame * 33);
         let fenced = millis.filter(|millis| send_one(&mut flight, at(*millis)));
         assert_eq!(fenced.collect::<Vec<_>>(), [231]);
-        assert_eq!(flight.fence_at(), Some(at(231) + 2 * FENCE_EVERY));
+        assert_eq!(flight.fence_at(at(9_999)), Some(at(231) + 2 * FENCE_EVERY));
         flight.fence((), at(631));
-        assert_eq!((flight.fence_at(), flight.len()), (None, 8));
+        assert_eq!((flight.fence_at(at(1_031)), flight.len()), (None, 8));
         assert_eq!((flight.passed(at(640)), flight.len()), (Some((7, ())), 1));
         assert_eq!((flight.passed(at(641)), flight.len()), (Some((1, ())), 0));
     }

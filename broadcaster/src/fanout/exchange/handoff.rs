@@ -29,9 +29,14 @@ impl Handoff {
         self.place.swap(None)
     }
 
+    /// Whether there is nothing to take.
+    pub(super) fn is_empty(&self) -> bool {
+        self.place.load().is_none()
+    }
+
     /// Ready when there is something to take.
     pub(super) async fn ready(&self) {
-        while self.place.load().is_none() {
+        while self.is_empty() {
             self.bell.notified().await;
         }
     }

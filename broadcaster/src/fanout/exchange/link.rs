@@ -2,35 +2,31 @@
 //!
 //! One task for each exchange. What may stop it (an answer, a socket that takes nothing) is waited for
 //! beside the word to end and the broker's own words, never alone. Most messages are not waited for at
-//! all: a fence now and then (`flight.rs`) tells what became of them.
+//! all, and are not even sent from here (`outlet.rs`): a fence now and then (`flight.rs`) tells what
+//! became of them.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use common::wire::payload;
-use common::{Clock, Monotonic, Payload, Shutdown, SystemClock};
+use common::{Clock, Monotonic, Shutdown, SystemClock};
 use futures_core::Stream;
-use lapin::options::{BasicPublishOptions, BasicQosOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ErrorKind, Event};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, Event};
 use receiver::broker::{self, Address, Error, Refusal};
 use receiver::ingress::backoff::Backoff;
 use tracing::{debug, info, warn};
 
-use super::flight::Flight;
+use super::outlet::{Due, Outlet};
 use super::{Exchange, Health};
 
 /// Longest wait before the next try, and the wait when somebody has to change something first.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_FOR_PEOPLE: Duration = Duration::from_secs(5);
-/// What the body is: the PAYLOAD of the wire format.
-const CONTENT_TYPE: &str = "application/x-framecast-payload";
-/// Not kept on disk.
-const TRANSIENT: u8 = 1;
 
 /// Publishes until the word to end.
 pub(super) async fn run(exchange: Arc<Exchange>, shutdown: Shutdown) {
@@ -117,23 +113,12 @@ impl Outage {
 }
 
 type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
-type Answer = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
 
 /// A connection that is ours to publish on.
 struct Link {
     connection: Connection,
     events: Events,
-    channel: Channel,
     broker: Address,
-    is_blocked: bool,
-    flight: Flight<Fence>,
-}
-
-/// A question that follows what was sent.
-struct Fence {
-    /// When the message before it was handed over, unless it is alone.
-    handed_over_at: Option<Monotonic>,
-    answer: Answer,
 }
 
 /// What happened next.
@@ -166,13 +151,11 @@ impl Link {
         exchange.set_health(Health::Publishing {
             broker: broker.to_string(),
         });
+        *exchange.outlet() = Some(Outlet::new(channel, exchange.name.clone()));
         Ok(Self {
             connection,
             events,
-            channel,
             broker,
-            is_blocked: false,
-            flight: Flight::new(),
         })
     }
 
@@ -191,11 +174,13 @@ impl Link {
             match self.take_in(news, exchange) {
                 Ok(false) => {}
                 Ok(true) => {
+                    exchange.outlet().take();
                     broker::close(self.connection).await;
                     return Ok(());
                 }
                 Err(error) => {
-                    let lost = self.flight.len() as u64;
+                    let outlet = exchange.outlet().take();
+                    let lost = outlet.map_or(0, |outlet| outlet.len() as u64);
                     exchange.counters.dropped.fetch_add(lost, Ordering::Relaxed);
                     return Err(error);
                 }
@@ -205,16 +190,22 @@ impl Link {
 
     async fn wait(&mut self, exchange: &Exchange, shutdown: &Shutdown) -> News {
         let now = SystemClock.monotonic();
-        let may_send = !self.is_blocked && self.flight.has_room(now);
-        let until = |at: Option<Monotonic>| at.filter(|_| !self.is_blocked).map(|at| at.since(now));
-        let given_up = until(self.flight.given_up_at());
-        let pause = until(self.flight.fence_at());
-        let (events, flight) = (&mut self.events, &mut self.flight);
+        let due = exchange.with_outlet(|outlet| outlet.due(now));
+        let Due {
+            may_send,
+            pause,
+            given_up,
+        } = due.unwrap_or_default();
+        let events = &mut self.events;
+        let poll_fences = |context: &mut Context<'_>| {
+            let polled = exchange.with_outlet(|outlet| outlet.poll_fences(context));
+            polled.unwrap_or(Poll::Pending)
+        };
         tokio::select! {
             biased;
             () = shutdown.triggered() => News::Shutdown,
             event = poll_fn(|context| events.as_mut().poll_next(context)) => News::Said(event),
-            passed = poll_fn(|context| poll_fences(flight, context)) => News::Passed(passed),
+            passed = poll_fn(poll_fences) => News::Passed(passed),
             () = exchange.handoff.ready(), if may_send => News::Payload,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => News::Pause,
             () = tokio::time::sleep(given_up.unwrap_or_default()), if given_up.is_some() => {
@@ -238,79 +229,21 @@ impl Link {
             }
             News::Passed(answer) => {
                 let count = answer.map_err(refused)?;
-                (0..count).for_each(|_| self.passed(exchange));
+                (0..count).for_each(|_| passed(exchange));
             }
-            News::Payload => self.send(exchange),
-            News::Pause => self.ask(),
+            News::Payload => send(exchange),
+            News::Pause => {
+                exchange.with_outlet(|outlet| outlet.ask(SystemClock.monotonic()));
+            }
             News::GivenUp => return Err(Error::of(&self.broker, Refusal::Silent)),
         }
         Ok(false)
     }
 
-    /// Begins to send what is there.
-    fn send(&mut self, exchange: &Exchange) {
-        let now = SystemClock.monotonic();
-        // Between the beginning of the wait and now the oldest message may have become too old.
-        let taken = self.flight.has_room(now).then(|| exchange.handoff.take());
-        let Some(payload) = taken.flatten() else {
-            return;
-        };
-        let handed_over_at = payload.published_at;
-        let (channel, name) = (self.channel.clone(), exchange.name.clone());
-        let (body, head) = (body(&payload), head(&payload));
-        // The frames are let go of before the network is waited for.
-        drop(payload);
-        let send = async move {
-            let options = BasicPublishOptions::default();
-            let sent = channel.basic_publish(name.into(), "".into(), options, &body, head);
-            sent.await.map(|_| channel)
-        };
-        if self.flight.add(now) {
-            let answer = async move {
-                // A question goes past what is not yet on the line, so it is asked only then.
-                let channel = send.await?;
-                ask(&channel).await
-            };
-            let fence = Fence {
-                handed_over_at: Some(handed_over_at),
-                answer: Box::pin(answer),
-            };
-            self.flight.fence(fence, now);
-        } else {
-            // It is on its way when this returns. If it is refused, the broker or lapin says why.
-            let _ = pin!(send).poll(&mut Context::from_waker(Waker::noop()));
-        }
-    }
-
-    /// Sends a fence that follows no message. It may go past messages that a stuck line has left with
-    /// lapin: those are a few, and count as taken a little early.
-    fn ask(&mut self) {
-        let channel = self.channel.clone();
-        let fence = Fence {
-            handed_over_at: None,
-            answer: Box::pin(async move { ask(&channel).await }),
-        };
-        self.flight.fence(fence, SystemClock.monotonic());
-    }
-
-    fn passed(&mut self, exchange: &Exchange) {
-        let now = SystemClock.monotonic();
-        let counters = &exchange.counters;
-        let Some((count, fence)) = self.flight.passed(now) else {
-            return;
-        };
-        if let Some(at) = fence.handed_over_at {
-            counters.latency.record(now.since(at));
-        }
-        counters
-            .published
-            .fetch_add(count as u64, Ordering::Relaxed);
-    }
-
     fn block(&mut self, exchange: &Exchange, reason: String) {
         let (name, broker) = (&exchange.name, self.broker.to_string());
         warn!("exchange {name}: {broker} takes no messages ({reason}); its frames are dropped");
-        self.is_blocked = true;
+        exchange.with_outlet(Outlet::block);
         exchange.counters.blocks.fetch_add(1, Ordering::Relaxed);
         exchange.set_health(Health::Blocked { broker, reason });
     }
@@ -318,61 +251,33 @@ impl Link {
     fn unblock(&mut self, exchange: &Exchange) {
         let (name, broker) = (&exchange.name, self.broker.to_string());
         info!("exchange {name}: {broker} takes messages again");
-        self.is_blocked = false;
+        exchange.with_outlet(Outlet::unblock);
         exchange.set_health(Health::Publishing { broker });
     }
 }
 
-/// Ready when a fence is answered, with how many are by that: answers come in turn.
-fn poll_fences(
-    flight: &mut Flight<Fence>,
-    context: &mut Context<'_>,
-) -> Poll<lapin::Result<usize>> {
-    for (fence, count) in flight.fences().zip(1..) {
-        match fence.answer.as_mut().poll(context) {
-            // The broker closes the channel. Why is among its own words, soon.
-            Poll::Ready(Err(error))
-                if matches!(error.kind(), ErrorKind::InvalidChannelState(..)) =>
-            {
-                fence.answer = Box::pin(std::future::pending());
-            }
-            Poll::Ready(answer) => return Poll::Ready(answer.map(|()| count)),
-            Poll::Pending => {}
+/// Begins to send what is there.
+fn send(exchange: &Exchange) {
+    let now = SystemClock.monotonic();
+    exchange.with_outlet(|outlet| {
+        // Between the beginning of the wait and now there may have come an end of the room.
+        let taken = outlet.may_send(now).then(|| exchange.handoff.take());
+        if let Some(payload) = taken.flatten() {
+            outlet.send(&payload, now);
         }
-    }
-    Poll::Pending
+    });
 }
 
-/// Ready when the broker has taken all that was said on this channel: it answers in turn. What is asked
-/// has no meaning by itself, since nothing is consumed here.
-async fn ask(channel: &Channel) -> lapin::Result<()> {
-    channel.basic_qos(0, BasicQosOptions::default()).await
-}
-
-/// The message's body, in one piece as lapin wants it.
-fn body(payload: &Payload) -> Vec<u8> {
-    let mut body = Vec::with_capacity(payload::encoded_len(&payload.frames));
-    for piece in payload::encode(b"", &payload.frames) {
-        body.extend_from_slice(&piece);
-    }
-    body
-}
-
-/// What is said of the payload's newest frame beside the body. No more than programs choose by: each
-/// field is taken apart by every reader.
-fn head(payload: &Payload) -> BasicProperties {
-    let properties = BasicProperties::default()
-        .with_content_type(CONTENT_TYPE.into())
-        .with_delivery_mode(TRANSIENT);
-    let Some(frame) = payload.newest() else {
-        return properties;
+/// The oldest fence was answered.
+fn passed(exchange: &Exchange) {
+    let now = SystemClock.monotonic();
+    let counters = &exchange.counters;
+    let passed = exchange.with_outlet(|outlet| outlet.passed(now));
+    let Some((count, fence)) = passed.flatten() else {
+        return;
     };
-    let head = &frame.head;
-    let number = |value: u64| AMQPValue::LongLongInt(value.cast_signed());
-    let mut headers = FieldTable::default();
-    headers.insert("epoch".into(), number(head.identity.epoch));
-    headers.insert("seq".into(), number(head.identity.seq));
-    headers.insert("captured_at_ns".into(), number(head.captured_at.as_nanos()));
-    headers.insert("flags".into(), AMQPValue::ShortShortUInt(head.flags.bits()));
-    properties.with_headers(headers)
+    if let Some(at) = fence.handed_over_at {
+        counters.latency.record(now.since(at));
+    }
+    (counters.published).fetch_add(count as u64, Ordering::Relaxed);
 }
