@@ -25,14 +25,20 @@ pub(crate) fn program(variable: &str, name: &str) -> Option<OsString> {
     is_possible.then_some(program)
 }
 
-/// What README's row of a program has its users type, with this stage in the place of HOST.
-pub(crate) fn typed(program: &str, stage: &Stage) -> Vec<String> {
+/// What README's row of a program has its users type.
+pub(crate) fn quoted(program: &str) -> Vec<String> {
     let readme = fs::read_to_string(README).unwrap();
     let begins = format!("| {program} ");
     let row = readme.lines().find(|line| line.starts_with(&begins));
     let quoted = row.unwrap().split('`').skip(1).step_by(2);
-    let here = stage.url("");
-    quoted.map(|words| words.replace(HOST, &here)).collect()
+    quoted.map(str::to_owned).collect()
+}
+
+/// The same with this stage in the place of HOST.
+pub(crate) fn typed(program: &str, stage: &Stage) -> Vec<String> {
+    let (quoted, here) = (quoted(program), stage.url(""));
+    let words = quoted.iter();
+    words.map(|words| words.replace(HOST, &here)).collect()
 }
 
 /// The addresses among that.

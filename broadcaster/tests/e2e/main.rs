@@ -16,6 +16,7 @@ mod housed;
 mod logs;
 mod metrics;
 mod moonraker;
+mod obs;
 mod octoprint;
 mod on_demand;
 mod page;
