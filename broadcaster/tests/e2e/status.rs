@@ -375,7 +375,12 @@ fn assert_server_is_blamed(stage: &Stage, thread: &str) {
             }
         });
     }
-    let viewer = viewer_that(stage, |viewer| viewer["verdict"]["kind"] != "well");
+    // Two seconds of it. Where the first few frames are lost is also the test's own affair: whoever reads
+    // here shares its processor with other tests.
+    let viewer = viewer_that(stage, |viewer| {
+        let skipped = viewer["lately"]["payloads"]["skipped"].as_u64();
+        viewer["verdict"]["kind"] != "well" && skipped > Some(400)
+    });
     is_over.store(true, Ordering::Relaxed);
     assert_eq!(verdict(&viewer), "the server is short of CPU", "{viewer:#}");
     viewer_that(stage, |viewer| verdict(viewer) == "keeps up");
