@@ -313,6 +313,9 @@ fn a_browser_that_is_slow_or_stops_is_told_from_a_thin_link() {
 
 /// Its frames are late as soon as they are not sent at once.
 const STARVED: &str = "--source pattern --size 160x120 --fps 200";
+/// Who comes before that thread: so many that each frame waits longer than it may, however kind the
+/// scheduler is to those who sleep a lot.
+const SPINNERS: usize = 16;
 /// What serves the first viewer, and the thread that does so.
 const SERVERS: [(&str, &str); 2] = [
     ("multiplex --workers 1", "viewers-0"),
@@ -366,7 +369,7 @@ fn assert_server_is_blamed(stage: &Stage, thread: &str) {
     sched_setaffinity(Some(worker), &only).unwrap();
     setpriority_process(Some(worker), 19).unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
-    for _ in 0..3 {
+    for _ in 0..SPINNERS {
         let is_over = is_over.clone();
         std::thread::spawn(move || {
             sched_setaffinity(None, &only).unwrap();
