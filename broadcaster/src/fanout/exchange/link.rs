@@ -1,4 +1,4 @@
-//! From the place of one to the broker: connect, publish, lose the connection, connect again.
+//! The connection to a broker: connect, publish what waits in the place of one, lose it, connect again.
 //!
 //! One task for each exchange. What may stop it (an answer, a socket that takes nothing) is waited for
 //! beside the word to end and the broker's own words, never alone. Most messages are not waited for at

@@ -1,9 +1,9 @@
 //! The end of a connection that messages go into, shared by capture and the thread `exchange`.
 //!
 //! To send a message is to put it into a queue of lapin's and to wake lapin's thread, which writes. As long as
-//! there is nothing else to do capture does that itself: to wake the thread `exchange` for it took a
-//! quarter of what publishing costs. What a fence is to follow, what finds no room or would take long to
-//! copy is left to that thread.
+//! there is nothing else to do capture does that itself, since to wake the thread `exchange` for it costs
+//! more than the push. What a fence is to follow, what finds no room or would take long to copy is left to
+//! that thread.
 
 use std::fmt;
 use std::pin::{Pin, pin};
@@ -22,7 +22,7 @@ use super::flight::Flight;
 const CONTENT_TYPE: &str = "application/x-framecast-payload";
 /// Not kept on disk.
 const TRANSIENT: u8 = 1;
-/// The largest body that capture takes the time to copy: about 0.1 ms.
+/// The largest body that capture takes the time to copy.
 const MAX_AT_ONCE: usize = 256 << 10;
 
 type Answer = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
