@@ -13,9 +13,9 @@
 //! a fresh broker, so that none inherits the memory of the rounds before; within a round the loads
 //! grow, and the broker keeps what it once took.
 //!
-//! How long it takes, on two cores. `exchange`: 18 loads × two ways + 2 loads × 8 settings
-//! = 52 cells a round, each some 8 s (connecting, 1.5 s of warm-up, a window of 4 s =
-//! 120 frames, at most 1 s for what is still on its way): 5 minutes a round, 16 in all. `edges`: 6
+//! How long it takes, on two cores. `exchange`: 18 loads × three ways + 2 loads × 8 settings
+//! = 70 cells a round, each some 7 s (connecting, 1.5 s of warm-up, a window of 4 s =
+//! 120 frames, at most 1 s for what is still on its way): 6 minutes a round, 18 in all. `edges`: 6
 //! cells a round, and then one broker alone with more and more readers until it fails: most of its
 //! time is for connecting them, which has a limit of 30 s; 2 to 3 minutes a round.
 
@@ -95,7 +95,7 @@ fn exchange(is_quick: bool) -> Scenario {
                 prefetch: None,
                 frame_max: None,
             };
-            let mut group = vec![case(Way::Floor), case(Way::Exchange)];
+            let mut group = [Way::Floor, Way::Crossed, Way::Exchange].map(case).to_vec();
             if bytes == 90_000 && matches!(viewers, 10 | 100) {
                 group.extend(settings.iter().map(|prefetch| Case {
                     prefetch: Some(*prefetch),
@@ -288,7 +288,7 @@ mod tests {
                     };
                     cases.iter().filter(is_it).count()
                 };
-                assert_eq!((of(Way::Floor), of(Way::Exchange)), (1, 1));
+                assert_eq!([Way::Floor, Way::Crossed, Way::Exchange].map(of), [1; 3]);
             }
         }
         for prefetch in [0, 1, 4, 8, 16, 32] {
@@ -328,8 +328,9 @@ mod tests {
         let group = &exchange(false).groups[0];
         let first = |round| turns(group, round).next().map(|case| case.way);
         assert_eq!(first(1), Some(Way::Floor));
-        assert_eq!(first(2), Some(Way::Exchange));
-        assert_eq!(first(3), Some(Way::Floor));
+        assert_eq!(first(2), Some(Way::Crossed));
+        assert_eq!(first(3), Some(Way::Exchange));
+        assert_eq!(first(4), Some(Way::Floor));
         assert!((1..9).all(|round| turns(group, round).count() == group.len()));
     }
 }

@@ -54,14 +54,11 @@ impl Machine {
         let model = model
             .unwrap_or("unknown")
             .trim_start_matches([' ', '\t', ':']);
-        let describe = ["describe", "--always", "--dirty"];
-        let commit = Command::new("git").args(describe).output();
-        let commit = commit.map(|output| output.stdout).unwrap_or_default();
         Self {
             cpu: model.to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
-            commit: String::from_utf8_lossy(&commit).trim().to_owned(),
+            commit: commit(),
             load_before: LOAD_BEFORE
                 .get_or_init(|| {
                     let load = text("/proc/loadavg");
@@ -90,6 +87,22 @@ impl Machine {
                 self.cores
             )
         })
+    }
+}
+
+/// The project's commit, and whether its files are otherwise than there. Results do not count: those of
+/// an earlier scenario change nothing of what is measured.
+fn commit() -> String {
+    let git = |words: &[&str]| Command::new("git").args(words).output().ok();
+    let name = git(&["describe", "--always"]).map(|output| output.stdout);
+    let name = String::from_utf8_lossy(&name.unwrap_or_default())
+        .trim()
+        .to_owned();
+    let but_results = ":(top,exclude)benchmarks/results";
+    let compared = git(&["diff", "--quiet", "HEAD", "--", ":/", but_results]);
+    match compared.and_then(|output| output.status.code()) {
+        Some(1) => name + "-dirty",
+        _ => name,
     }
 }
 

@@ -75,12 +75,20 @@ fn run(scenario: &str, cells: Vec<Cell>) -> Run {
 }
 
 /// Three rounds in which ours costs 1.1, 1.3 and 1.5 times the floor at the publisher, a fifth of the
-/// floor for making frames, twice as much at the readers.
+/// floor for making frames, twice as much at the readers, and 1.2 times what the floor's readers cost
+/// behind our publisher.
 fn exchange() -> Run {
     let mut cells = Vec::new();
     for (round, publisher) in [(1, 0.011), (2, 0.013), (3, 0.015)] {
         let roles = [("publisher", 0.01), ("broker", 0.3), ("readers", 0.06)];
         cells.push(cell(round, case(Way::Floor, 10), 1.0, &roles));
+        let roles = [
+            ("publisher", publisher),
+            ("broker", 0.3),
+            ("readers", 0.1),
+            ("making", 0.002),
+        ];
+        cells.push(cell(round, case(Way::Crossed, 10), 1.0, &roles));
         let roles = [
             ("publisher", publisher),
             ("broker", 0.3),

@@ -20,6 +20,8 @@ pub const LIMIT_SHARE: f64 = 0.99;
 pub enum Way {
     /// The least that publishes to an exchange, and the least that reads from it.
     Floor,
+    /// Our broadcaster publishes and the least reads, so that a difference to ours is the reader's own.
+    Crossed,
     /// Our broadcaster and our readers at the two sides of an exchange.
     Exchange,
     /// One broadcaster, viewers over tcp.

@@ -33,7 +33,7 @@ pub fn measure(
     times: (Duration, Duration),
 ) -> anyhow::Result<Cell> {
     let (figures, roles) = match case.way {
-        Way::Floor | Way::Exchange => through_exchange(case, broker, times)?,
+        Way::Floor | Way::Crossed | Way::Exchange => through_exchange(case, broker, times)?,
         Way::Ring | Way::Edges => over_tcp(case, broker, times)?,
     };
     Ok(Cell {
@@ -56,16 +56,21 @@ fn through_exchange(
         ..
     } = case;
     let (url, exchange) = (&broker.url, broker.new_exchange());
-    let (publisher, through) = if case.way == Way::Floor {
+    let is_ours = case.way != Way::Floor;
+    let publisher = if is_ours {
+        start_publisher(case, url, &exchange)?
+    } else {
         let line =
             format!("benchmarks floor {url} --exchange {exchange} --bytes {bytes} --fps {fps}");
         let mut floor = Program::start(line)?;
         floor.line_after("publishing")?;
-        (floor, "floor")
-    } else {
-        (start_publisher(case, url, &exchange)?, "ingress")
+        floor
     };
-    let making = (case.way == Way::Exchange).then(|| start_ring(case));
+    let through = match case.way {
+        Way::Exchange => "ingress",
+        _ => "floor",
+    };
+    let making = is_ours.then(|| start_ring(case));
     let making = making.transpose()?;
     let prefetch = case.prefetch.map(|count| format!("--prefetch {count}"));
     let frame_max = case.frame_max.map(|bytes| format!("--frame-max {bytes}"));

@@ -42,6 +42,7 @@ pub fn describe(case: &Case) -> String {
 pub fn name(case: &Case) -> String {
     let way = match case.way {
         Way::Floor => "floor",
+        Way::Crossed => "exchange, the floor's readers",
         Way::Exchange => "exchange",
         Way::Ring => "one ring",
         Way::Edges => "two edges",
