@@ -15,7 +15,7 @@
 //!
 //! How long it takes, on two cores. `exchange`: 18 loads × three ways + 2 loads × 8 settings
 //! = 70 cells a round, each some 7 s (connecting, 1.5 s of warm-up, a window of 4 s =
-//! 120 frames, at most 1 s for what is still on its way): 6 minutes a round, 18 in all. `edges`: 6
+//! 120 frames, at most 1 s for what is still on its way): 7 minutes a round, 21 in all. `edges`: 6
 //! cells a round, and then one broker alone with more and more readers until it fails: most of its
 //! time is for connecting them, which has a limit of 30 s; 2 to 3 minutes a round.
 
