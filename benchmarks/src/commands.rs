@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use benchmarks::args;
 use benchmarks::export::markdown;
+use benchmarks::report::compare::{self, Comparison};
 use benchmarks::runner::{self, Effort, End};
 use benchmarks::scenario::{self, Scenario};
 use benchmarks::{brokered, egress, report};
@@ -197,9 +198,9 @@ pub(crate) fn report(folders: &[PathBuf], out: &mut impl Write) -> anyhow::Resul
         return Ok(());
     };
     let pairs = report::pairs([first, second])?;
-    let tables: Vec<_> = pairs.iter().map(report::compare::table).collect();
-    let text =
-        report::compare::summary(&tables) + &tables.iter().map(markdown::table).collect::<String>();
+    let compared: Vec<_> = pairs.iter().map(Comparison::of).collect();
+    let tables = compared.iter().map(|one| markdown::table(&one.table()));
+    let text = compare::summary(&compared) + &tables.collect::<String>();
     let path = second.join("comparison.md");
     fs::write(&path, &text).with_context(|| path.display().to_string())?;
     Ok(write!(out, "{text}")?)

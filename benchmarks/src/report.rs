@@ -23,10 +23,15 @@ pub const PAGE: &str = "report.html";
 /// # Errors
 /// If a file is no result, or something cannot be written.
 pub fn render(folder: &Path) -> anyhow::Result<PathBuf> {
-    let named = || folder.display().to_string();
+    let none = || {
+        format!(
+            "{}: no results in this folder; right would be one that `benchmarks run` has written",
+            folder.display()
+        )
+    };
     let mut last = None;
     let mut all = Vec::new();
-    for path in results_in(folder).with_context(named)? {
+    for path in results_in(folder).with_context(none)? {
         let name = || path.display().to_string();
         let scenario = path.file_stem().unwrap_or_default().to_string_lossy();
         let table = path.with_extension("md");
@@ -51,7 +56,7 @@ pub fn render(folder: &Path) -> anyhow::Result<PathBuf> {
     if !all.is_empty() {
         last = Some(render_all(&all, folder)?);
     }
-    last.with_context(|| format!("{}: no results in this folder", named()))
+    last.with_context(none)
 }
 
 /// The JSON files of a folder.

@@ -11,7 +11,7 @@ use benchmarks::export::{csv, document, html, markdown};
 use benchmarks::load::Protocol;
 use benchmarks::machine::Machine;
 use benchmarks::plot::{Figure, Line, Panel, draw, figures};
-use benchmarks::report::compare;
+use benchmarks::report::compare::{self, Comparison};
 use benchmarks::result::{Cell, Curve, Figures, Measured, Outcome, Results, RoleCost, Skipped};
 use benchmarks::scenario::{Load, Scenario};
 use rustix::process::{Pid, Signal, kill_process};
@@ -342,12 +342,12 @@ fn a_run_that_took_twice_as_much_is_told_from_chance() {
                 .for_each(|role| role.memory_bytes *= 2);
         }
     }
-    let table = compare::table(&[first, second]);
-    let summary = compare::summary(std::slice::from_ref(&table));
+    let compared = Comparison::of(&[first, second]);
+    let summary = compare::summary(std::slice::from_ref(&compared));
     let expected = "Figures that differ by more than chance explains with 95 % confidence: CPU 0 of 4, \
                     memory 4 of 4, age p99 0 of 4. By chance alone one in twenty does.\n";
     assert_eq!(summary, expected);
-    let table = markdown::table(&table);
+    let table = markdown::table(&compared.table());
     let row = table
         .lines()
         .find(|line| line.contains("ring, threads"))
@@ -599,12 +599,10 @@ fn mistakes_end_with_2_and_say_what_would_be_right() {
         assert_eq!(ran.status.code(), Some(2), "{words:?}");
         assert!(error_of(&ran).contains(told), "{}", error_of(&ran));
     }
-    let empty = folder.path().to_str().unwrap();
-    let report = output(&["report", empty]);
-    assert_eq!(report.status.code(), Some(1));
-    assert!(
-        error_of(&report).contains("no results in this folder"),
-        "{}",
-        error_of(&report)
-    );
+    for folder in [folder.path().to_str().unwrap(), "/nowhere"] {
+        let report = output(&["report", folder]);
+        assert_eq!(report.status.code(), Some(1), "{folder}");
+        let told = format!("{folder}: no results in this folder; right would be one that");
+        assert!(error_of(&report).contains(&told), "{}", error_of(&report));
+    }
 }

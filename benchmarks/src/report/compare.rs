@@ -109,42 +109,66 @@ fn quantile(one: Error, other: Error) -> f64 {
     STUDENT.get(whole - 1).copied().unwrap_or(NORMAL)
 }
 
-/// Each arm under each load that both have: how many times as much in the second.
-#[must_use]
-pub fn table([first, second]: &[Results; 2]) -> Table {
-    let loads = distinct(first.cells.iter().map(|cell| cell.load.clone()));
-    let arms = first.scenario.arms.iter().map(|arm| arm.name.as_str());
-    let arms: Vec<_> = arms.collect();
-    let pairs = loads
-        .iter()
-        .flat_map(|load| arms.iter().map(move |arm| (load, *arm)));
-    Table {
-        caption: format!(
-            "{}: commit {} ÷ commit {}, with 95 % confidence; bold where chance does not explain it",
-            first.scenario.name, second.machine.commit, first.machine.commit
-        ),
-        head: (["load", "who"].into_iter().chain(QUANTITIES))
-            .map(str::to_owned)
-            .collect(),
-        rows: pairs
-            .filter_map(|(load, arm)| row([first, second], load, arm))
-            .collect(),
+/// One scenario in two runs: each arm under each load that both have.
+#[derive(Debug)]
+pub struct Comparison {
+    caption: String,
+    rows: Vec<Row>,
+}
+
+/// How many times as much an arm takes in the second run, of each quantity.
+#[derive(Debug)]
+struct Row {
+    load: String,
+    arm: String,
+    ratios: [Option<Ratio>; QUANTITIES.len()],
+}
+
+impl Comparison {
+    /// Compares the second run to the first.
+    #[must_use]
+    pub fn of([first, second]: &[Results; 2]) -> Self {
+        let loads = distinct(first.cells.iter().map(|cell| cell.load.clone()));
+        let arms = || first.scenario.arms.iter().map(|arm| arm.name.as_str());
+        let pairs = loads
+            .iter()
+            .flat_map(|load| arms().map(move |arm| (load, arm)));
+        Self {
+            caption: format!(
+                "{}: commit {} ÷ commit {}, with 95 % confidence; bold where chance does not explain it",
+                first.scenario.name, second.machine.commit, first.machine.commit
+            ),
+            rows: pairs
+                .filter_map(|(load, arm)| Row::of([first, second], load, arm))
+                .collect(),
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        Table {
+            caption: self.caption.clone(),
+            head: (["load", "who"].into_iter().chain(QUANTITIES))
+                .map(str::to_owned)
+                .collect(),
+            rows: self.rows.iter().map(Row::texts).collect(),
+        }
     }
 }
 
-/// How many figures of these tables differ by more than chance explains, and how many would by chance.
+/// How many figures of these differ by more than chance explains, and how many would by chance.
 #[must_use]
-pub fn summary(tables: &[Table]) -> String {
-    let rows = || tables.iter().flat_map(|table| &table.rows);
-    let columns = QUANTITIES.into_iter().zip(2..).map(|(quantity, column)| {
-        let figures = || {
-            rows()
-                .map(move |row| &row[column])
-                .filter(|text| text.text != NONE)
-        };
-        let differing = figures().filter(|text| text.is_bold).count();
-        format!("{quantity} {differing} of {}", figures().count())
-    });
+pub fn summary(comparisons: &[Comparison]) -> String {
+    let rows = || comparisons.iter().flat_map(|comparison| &comparison.rows);
+    let columns = QUANTITIES
+        .into_iter()
+        .enumerate()
+        .map(|(column, quantity)| {
+            let ratios = || rows().filter_map(move |row| row.ratios[column]);
+            let differing = ratios().filter(Ratio::is_different).count();
+            format!("{quantity} {differing} of {}", ratios().count())
+        });
     let columns: Vec<_> = columns.collect();
     format!(
         "Figures that differ by more than chance explains with 95 % confidence: {}. By chance alone one in \
@@ -153,27 +177,37 @@ pub fn summary(tables: &[Table]) -> String {
     )
 }
 
-fn row(both: [&Results; 2], load: &Load, arm: &str) -> Option<Vec<Text>> {
-    let [first, second] = both.map(|results| results.of(arm, load));
-    if first.is_empty() || second.is_empty() {
-        return None;
+impl Row {
+    /// None if one of the runs does not have it.
+    fn of(both: [&Results; 2], load: &Load, arm: &str) -> Option<Self> {
+        let [first, second] = both.map(|results| results.of(arm, load));
+        if first.is_empty() || second.is_empty() {
+            return None;
+        }
+        let ratio = |of: fn(&Measured) -> f64| {
+            let values =
+                |rounds: &[&Measured]| rounds.iter().map(|round| of(round)).collect::<Vec<_>>();
+            Ratio::of(&values(&first), &values(&second))
+        };
+        Some(Self {
+            load: load.to_string(),
+            arm: arm.to_owned(),
+            ratios: [
+                ratio(Measured::cpu),
+                ratio(memory),
+                ratio(|round| round.figures.age_p99_ms),
+            ],
+        })
     }
-    let ratio = |of: fn(&Measured) -> f64| {
-        let values =
-            |rounds: &[&Measured]| rounds.iter().map(|round| of(round)).collect::<Vec<_>>();
-        let ratio = Ratio::of(&values(&first), &values(&second));
-        Text {
+
+    fn texts(&self) -> Vec<Text> {
+        let ratios = self.ratios.iter().map(|ratio| Text {
             text: ratio.map_or(NONE.to_owned(), |ratio| ratio.to_string()),
             is_bold: ratio.is_some_and(|ratio| ratio.is_different()),
-        }
-    };
-    Some(vec![
-        load.to_string().into(),
-        arm.to_owned().into(),
-        ratio(Measured::cpu),
-        ratio(memory),
-        ratio(|round| round.figures.age_p99_ms),
-    ])
+        });
+        let names = [&self.load, &self.arm].map(|name| name.clone().into());
+        names.into_iter().chain(ratios).collect()
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
