@@ -82,19 +82,17 @@ fn exchange() -> Run {
     for (round, publisher) in [(1, 0.011), (2, 0.013), (3, 0.015)] {
         let roles = [("publisher", 0.01), ("broker", 0.3), ("readers", 0.06)];
         cells.push(cell(round, case(Way::Floor, 10), 1.0, &roles));
-        let roles = [
-            ("publisher", publisher),
-            ("broker", 0.3),
-            ("readers", 0.1),
-            ("making", 0.002),
-        ];
+        let behind_ours = |readers| {
+            [
+                ("publisher", publisher),
+                ("broker", 0.3),
+                ("readers", readers),
+                ("making", 0.002),
+            ]
+        };
+        let roles = behind_ours(0.1);
         cells.push(cell(round, case(Way::Crossed, 10), 1.0, &roles));
-        let roles = [
-            ("publisher", publisher),
-            ("broker", 0.3),
-            ("readers", 0.12),
-            ("making", 0.002),
-        ];
+        let roles = behind_ours(0.12);
         cells.push(cell(round, case(Way::Exchange, 10), 1.0, &roles));
         let no_ack = Case {
             prefetch: Some(0),

@@ -4,8 +4,8 @@
 //!
 //! * **The writer never waits.** It overwrites the oldest slot whether or not it was read. Slots
 //!   and head are lock-free; publishing allocates nothing. It costs the same for one reader and for
-//!   ten thousand, apart from waking those who asked to be woken, and of a look at each thread that reads:
-//!   a slot's old payload is let go once no thread is just taking it.
+//!   ten thousand, apart from waking those who asked to be woken, and from a look at each thread that
+//!   reads, which may be just taking the payload that is overwritten.
 //! * **A reader that is overtaken is told so.** It gets [`RecvError::Lagged`] with the number of
 //!   payloads it missed and goes on at the newest key frame, the most useful thing left.
 //! * **A reader starts at the newest key frame already published**, so that a viewer who joins

@@ -1,4 +1,4 @@
-//! Ours beside the floor, and beside ours with other settings.
+//! Ours beside the floor, the floor's readers behind our publisher, and ours with other settings.
 
 use std::fmt::Write as _;
 
@@ -49,16 +49,15 @@ const RATIOS: [Ratio; 4] = [
 
 impl Ratio {
     fn of(&self, run: &Run, cell: &Cell) -> Option<f64> {
-        let Case { way, .. } = cell.case;
+        if cell.case.way == Way::Floor && self.to != Way::Floor {
+            return None;
+        }
         let other = Case {
             way: self.to,
             ..cell.case
         };
         let other = run.beside(cell, other)?;
-        // The other way round it says nothing.
-        let has_meaning = way != Way::Floor || self.to == Way::Floor;
-        let ratio = (self.cost)(cell)? / (self.cost)(other).filter(|us| *us > 0.0)?;
-        has_meaning.then_some(ratio)
+        Some((self.cost)(cell)? / (self.cost)(other).filter(|us| *us > 0.0)?)
     }
 }
 
