@@ -120,7 +120,13 @@ fn choose(args: &args::Run) -> Result<Vec<Chosen>, scenario::Error> {
         if let Some(scenario) = brokered.find(|scenario| scenario.name == name) {
             return Ok(Chosen::Brokered(scenario));
         }
-        Ok(Chosen::Models(Box::new(Scenario::find(name)?)))
+        let mut found = Scenario::find(name);
+        if let Err(scenario::Error::Unknown { known, .. }) = &mut found {
+            let parts = egress::scenario::all().into_iter().map(|one| one.name);
+            let brokered = brokered::all(args.quick).into_iter().map(|one| one.name);
+            known.extend(parts.chain(brokered).map(str::to_owned));
+        }
+        Ok(Chosen::Models(Box::new(found?)))
     };
     args.scenarios.iter().map(choose).collect()
 }

@@ -592,6 +592,8 @@ fn mistakes_end_with_2_and_say_what_would_be_right() {
     );
     for (words, told) in [
         (["run", "modles"], "there are models, clients"),
+        (["run", "egres"], "drop, egress, "),
+        (["run", "exchnage"], ", exchange, edges; right would"),
         (["run", file.as_str()], "line 6, column 10"),
         (["run", "/nowhere/x.toml"], "/nowhere/x.toml: No such file"),
     ] {
