@@ -1,24 +1,32 @@
 //! RabbitMQ brokers: how to connect to one, and what its refusals mean to people.
 //!
 //! Both sides of an exchange begin here: the receiver's ingress and the broadcaster's publisher.
-//! Recovery is theirs, not lapin's: a connection that is lost stays lost.
+//! Recovery is theirs, not lapin's: a connection that is lost stays lost. A reader's connection is a
+//! [`Line`], on which messages wake one thread only.
 
 mod address;
+mod line;
 mod refusal;
 mod tls;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_rs::Runtime;
+use async_rs::traits::RuntimeKit;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::runtime::default_runtime;
 use lapin::tcp::AsyncTcpStream;
 use lapin::types::FieldTable;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use tokio::runtime::Handle;
 
 pub(crate) use self::address::escaped;
 pub use self::address::{Address, Addresses, Error as AddressError, Tls};
+use self::line::Kit;
+pub(crate) use self::line::Line;
 pub use self::refusal::{Error, Refusal};
 
 /// Longest wait for a broker, from the first packet to its consent.
@@ -47,10 +55,43 @@ pub const LOCK: &str = ".publisher";
 /// # Errors
 /// Why there is no connection, for people.
 pub async fn connect(address: &Address, name: &str) -> Result<Connection, Error> {
+    let runtime = default_runtime().map_err(|error| Error::new(address, &error))?;
+    within_time(address, connection(address, name, runtime)).await
+}
+
+/// Connects to one broker, with a thread that sleeps in the connection's socket. Whoever says something on
+/// the connection rings the line.
+async fn connect_line(address: &Address, name: &str) -> Result<(Connection, Arc<Line>), Error> {
+    let line = Line::new(Handle::current());
+    let connecting = connection(address, name, Kit::new(line.clone()).into());
+    let connected = within_time(address, line.clone().ringing(connecting)).await;
+    match connected {
+        Ok(connection) => Ok((connection, line)),
+        Err(error) => {
+            line.hang_up();
+            Err(error)
+        }
+    }
+}
+
+async fn within_time(
+    address: &Address,
+    connecting: impl Future<Output = Result<Connection, Error>>,
+) -> Result<Connection, Error> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(Error::no_answer(address, CONNECT_TIMEOUT)),
+    }
+}
+
+async fn connection<K: RuntimeKit + Clone + Send + Sync + 'static>(
+    address: &Address,
+    name: &str,
+    runtime: Runtime<K>,
+) -> Result<Connection, Error> {
     let connector = address.tls.as_ref().map(tls::connector).transpose();
     let connector = connector.map_err(|error| Error::tls(address, &error))?;
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = default_runtime().map_err(|error| Error::new(address, &error))?;
     let host = address.host.clone();
     let connecting = Connection::connector(
         uri(address),
@@ -66,11 +107,7 @@ pub async fn connect(address: &Address, name: &str) -> Result<Connection, Error>
         },
         properties,
     );
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Error::connecting(address, &error)),
-        Err(_) => Err(Error::no_answer(address, CONNECT_TIMEOUT)),
-    }
+    (connecting.await).map_err(|error| Error::connecting(address, &error))
 }
 
 /// Ends a connection as the protocol wants it, within a moment. A broker that has blocked it hears
@@ -114,10 +151,35 @@ pub async fn connect_any(
     first: usize,
     name: &str,
 ) -> Result<(Connection, Address), Error> {
+    let connect = |address: Address| async move {
+        let connection = connect(&address, name).await?;
+        Ok((connection, address))
+    };
+    consenting(addresses, first, connect).await
+}
+
+/// The same, with a thread that sleeps in the connection's socket.
+pub(crate) async fn connect_any_line(
+    addresses: &Addresses,
+    first: usize,
+    name: &str,
+) -> Result<(Connection, Arc<Line>, Address), Error> {
+    let connect = |address: Address| async move {
+        let (connection, line) = connect_line(&address, name).await?;
+        Ok((connection, line, address))
+    };
+    consenting(addresses, first, connect).await
+}
+
+async fn consenting<C, F: Future<Output = Result<C, Error>>>(
+    addresses: &Addresses,
+    first: usize,
+    connect: impl Fn(Address) -> F,
+) -> Result<C, Error> {
     let mut refused: Option<Error> = None;
     for address in addresses.from(first) {
-        match connect(address, name).await {
-            Ok(connection) => return Ok((connection, address.clone())),
+        match connect(address.clone()).await {
+            Ok(connection) => return Ok(connection),
             Err(error) => {
                 let known = refused.take().filter(|known| !known.is_permanent());
                 refused = Some(known.unwrap_or(error));

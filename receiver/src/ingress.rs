@@ -35,6 +35,7 @@ use common::{
 };
 use tracing::{debug, info, warn};
 
+use self::attend::Forward;
 pub use self::attend::Work;
 use self::backoff::Backoff;
 use self::connection::{Connection, Memory};
@@ -116,6 +117,8 @@ pub struct Ingress {
     /// Taken in on the way to the newest key frame, not handed out yet.
     pending: VecDeque<Arc<Payload>>,
     memory: Memory,
+    /// Whom to wake, if it is attended by a task.
+    forward: Arc<Forward>,
     /// Connections whose messages were not what they should be.
     damaged: u64,
     dials: usize,
@@ -166,6 +169,7 @@ impl Ingress {
             index: 0,
             pending: VecDeque::new(),
             memory: Memory::default(),
+            forward: Arc::default(),
             damaged: 0,
             dials: 0,
         }

@@ -8,7 +8,7 @@
 //! crates that only a program needs stay away.
 //!
 //! A receiver is a thread with a blocking socket, so that what is measured is the server, not a
-//! scheduler. Only connections to brokers have a runtime, which lapin needs.
+//! scheduler. Only connections to brokers have a runtime, which lapin needs; messages do not pass it.
 
 pub mod account;
 #[cfg(feature = "program")]

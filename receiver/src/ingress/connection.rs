@@ -1,5 +1,6 @@
 //! One connection, whatever the protocol, and what is kept from one to the next.
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::damage::Damage;
 use super::offset::ClockOffset;
 use super::source::Source;
 use super::{Error, Options, exchange, http, tcp, ws};
+use crate::broker::Line;
 
 /// A connection on which the server sends frames.
 #[derive(Debug)]
@@ -54,6 +56,14 @@ impl Connection {
             Self::Http(connection) => connection.poll(memory, deadline),
             Self::Ws(connection) => connection.poll(deadline),
             Self::Exchange(connection) => connection.poll(memory, deadline),
+        }
+    }
+
+    /// The thread on which a broker's messages come.
+    pub(super) fn line(&self) -> Option<&Arc<Line>> {
+        match self {
+            Self::Exchange(connection) => Some(connection.line()),
+            Self::Tcp(_) | Self::Http(_) | Self::Ws(_) => None,
         }
     }
 

@@ -37,7 +37,7 @@ use self::window::Window;
 use super::Error;
 use super::connection::Memory;
 use super::source::Amqp;
-use crate::broker::{self, Address};
+use crate::broker::{self, Address, Line};
 
 /// Messages that wait in the queue while the window is full: who was overtaken goes on with the newest.
 const QUEUE_LENGTH: i32 = 1;
@@ -47,6 +47,8 @@ const QUEUE_LENGTH: i32 = 1;
 pub(super) struct Connection {
     /// Taken out only to be closed.
     connection: Option<lapin::Connection>,
+    /// Where messages come; rung after each word of ours.
+    line: Arc<Line>,
     broker: Address,
     channel: Channel,
     consumer: Consumer,
@@ -65,7 +67,19 @@ impl Connection {
 
     async fn begin(source: &Amqp, first: usize) -> Result<Self, broker::Error> {
         let name = format!("framecast reader of {}", source.exchange);
-        let (connection, broker) = broker::connect_any(&source.brokers, first, &name).await?;
+        let (connection, line, broker) =
+            broker::connect_any_line(&source.brokers, first, &name).await?;
+        let consuming = Self::consume(source, connection, line.clone(), broker);
+        line.ringing(consuming).await
+    }
+
+    /// Makes a queue of our own, and has its messages sent.
+    async fn consume(
+        source: &Amqp,
+        connection: lapin::Connection,
+        line: Arc<Line>,
+        broker: Address,
+    ) -> Result<Self, broker::Error> {
         let refused = |error: lapin::Error| broker::Error::new(&broker, &error);
         let channel = broker::own_exchange(&connection, &broker, &source.exchange).await?;
         let queue = format!("{}.reader-{}", source.exchange, unique());
@@ -101,6 +115,7 @@ impl Connection {
         let consumer = consumed.await.map_err(refused)?;
         Ok(Self {
             connection: Some(connection),
+            line,
             broker,
             channel,
             consumer,
@@ -183,16 +198,23 @@ impl Connection {
         };
         let options = BasicAckOptions { multiple: true };
         let said = pin!(self.channel.basic_ack(up_to, options));
-        match said.poll(&mut Context::from_waker(Waker::noop())) {
+        let said = said.poll(&mut Context::from_waker(Waker::noop()));
+        self.line.ring();
+        match said {
             Poll::Ready(Err(error)) => Err(self.refused(&error)),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
 
+    /// The thread on which messages come.
+    pub(super) const fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
     /// Ends it, as a task.
     pub(super) async fn close(mut self) {
         if let Some(connection) = self.connection.take() {
-            broker::close(connection).await;
+            end(connection, self.line.clone()).await;
         }
     }
 
@@ -204,7 +226,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let (Some(connection), Ok(runtime)) = (self.connection.take(), runtime()) {
-            let closing = broker::close(connection);
+            let closing = end(connection, self.line.clone());
             match Handle::try_current() {
                 // A task must not wait here.
                 Ok(_) => drop(runtime.spawn(closing)),
@@ -212,6 +234,12 @@ impl Drop for Connection {
             }
         }
     }
+}
+
+/// Ends a connection, with the broker's consent if that comes within a moment.
+async fn end(connection: lapin::Connection, line: Arc<Line>) {
+    line.clone().ringing(broker::close(connection)).await;
+    line.hang_up();
 }
 
 /// Wakes a thread.
@@ -240,7 +268,8 @@ fn unique() -> String {
     format!("{:016x}", random.hash_one(std::process::id()))
 }
 
-/// What drives all connections to brokers of this process, however many readers there are: one thread.
+/// What opens and closes all connections to brokers of this process, and keeps their heartbeats, however
+/// many readers there are: one thread. Messages do not pass it.
 pub(super) fn runtime() -> io::Result<Handle> {
     static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
     let mut known = RUNTIME.lock().expect("no thread panics while holding this");

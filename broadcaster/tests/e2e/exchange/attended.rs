@@ -1,6 +1,8 @@
 //! Readers that have no thread of their own: what comes is taken where it arrives.
 
 use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
@@ -137,7 +139,7 @@ fn who_attends_loses_no_frame_and_survives_the_broker() {
 }
 
 #[test]
-fn who_attends_briefly_shares_a_thread_which_sleeps() {
+fn who_attends_briefly_has_no_thread_but_the_connections_which_sleeps() {
     let Some(place) = Place::shared() else {
         return;
     };
@@ -148,11 +150,12 @@ fn who_attends_briefly_shares_a_thread_which_sleeps() {
         .collect();
     told.iter().for_each(|told| next_of(told, is_there));
     assert_eq!((threads("attended").0, threads("exchange").0), (0, 1));
-    let before = threads("exchange").1;
+    let before = [threads("exchange").1, threads("lapin-io-loop").1];
     // Nothing is published: five readers are hardly ever awake.
     thread::sleep(2 * SECOND);
-    let sleeps = threads("exchange").1 - before;
-    assert!(sleeps < 20, "{sleeps}");
+    let after = [threads("exchange").1, threads("lapin-io-loop").1];
+    let sleeps = [after[0] - before[0], after[1] - before[1]];
+    assert!(sleeps.iter().all(|&sleeps| sleeps < 20), "{sleeps:?}");
     let long = attended(&place.source(), Work::Long, &shutdown);
     next_of(&long, is_there);
     assert_eq!((threads("attended").0, threads("exchange").0), (1, 1));
@@ -163,6 +166,49 @@ fn who_attends_briefly_shares_a_thread_which_sleeps() {
         next_of(told, |told| (told == Told::Closed).then_some(()));
     }
     assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_frame_wakes_the_connections_thread_and_no_other() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let _stage = place.stage("--source pattern --model rabbitmq");
+    let shutdown = Shutdown::default();
+    let told = attended(&place.source(), Work::Brief, &shutdown);
+    let first = next_of(&told, frame);
+    let before = [threads("exchange").1, threads("lapin-io-loop").1];
+    let last = (0..60).map(|_| next_of(&told, frame)).last().unwrap();
+    let after = [threads("exchange").1, threads("lapin-io-loop").1];
+    let frames = last.seq - first.seq;
+    // What is left is heartbeats, and what opening it has left to do.
+    assert!(after[0] - before[0] < frames / 4, "{before:?} {after:?}");
+    // A message may come in pieces.
+    assert!(after[1] - before[1] < 2 * frames, "{before:?} {after:?}");
+    shutdown.trigger();
+}
+
+#[test]
+fn a_broker_that_says_nothing_is_left_with_all_that_was_opened_for_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let shutdown = Shutdown::default();
+    let told = attended(
+        &format!("amqp://{address}?channel=main"),
+        Work::Brief,
+        &shutdown,
+    );
+    // It is tried, given up after three seconds, and tried again.
+    let tries: Vec<_> = (0..2).map(|_| silent.accept().unwrap()).collect();
+    let ends_of_both = tries.into_iter().map(|(mut connection, _)| {
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut asked = Vec::new();
+        connection.read_to_end(&mut asked).unwrap();
+        asked
+    });
+    assert_eq!(ends_of_both.collect::<Vec<_>>(), [b"AMQP\0\0\x09\x01"; 2]);
+    shutdown.trigger();
+    next_of(&told, |told| (told == Told::Closed).then_some(()));
 }
 
 #[test]
