@@ -199,6 +199,9 @@ impl Config {
         let has_ring = args.model.contains(&Model::Ring);
         let has_exchange = args.model.contains(&Model::Rabbitmq);
         let brokers = has_exchange.then(|| args.amqp.parse()).transpose()?;
+        if let Some(brokers) = &brokers {
+            channel::are_no_circles(&channels, brokers)?;
+        }
         if let Some(channel) = channels
             .iter()
             .find(|one| !has_ring && one.history.is_some())
@@ -467,6 +470,35 @@ mod tests {
             ),
         ] {
             assert_eq!(beside(TWO, line).unwrap_err().to_string(), complaint);
+        }
+    }
+
+    #[test]
+    fn what_a_channel_publishes_is_not_its_source() {
+        let line = |source: &str, exchange: &str| {
+            let broker = "--model ring,rabbitmq --amqp amqp://me:secret@h,amqp://i/lab";
+            config(&format!("{broker} --source {source} {exchange}"))
+        };
+        for (source, exchange) in [
+            ("amqp://h?channel=main", ""),
+            ("amqp://other,amqp://you:x@i/lab?exchange=e", "--exchange e"),
+        ] {
+            let error = line(source, exchange).unwrap_err().to_string();
+            assert!(
+                error.contains("what the channel itself publishes"),
+                "{error}"
+            );
+            assert!(
+                !error.contains("secret") && !error.contains(":x@"),
+                "{error}"
+            );
+        }
+        for (source, exchange) in [
+            ("amqp://h?channel=main", "--exchange copy"),
+            ("amqp://h/lab?channel=main", ""),
+            ("amqp://h:1?channel=main", ""),
+        ] {
+            assert!(line(source, exchange).is_ok(), "{source} {exchange}");
         }
     }
 

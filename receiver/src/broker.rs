@@ -1,8 +1,8 @@
 //! RabbitMQ brokers: how to connect to one, and what its refusals mean to people.
 //!
 //! Both sides of an exchange begin here: the receiver's ingress and the broadcaster's publisher.
-//! Recovery is theirs, not lapin's: a connection that is lost stays lost. A reader's connection is a
-//! [`Line`], on which messages wake one thread only.
+//! Recovery is theirs, not lapin's: a connection that is lost stays lost. Each has a [`Line`]:
+//! who says something on a connection rings it afterwards.
 
 mod address;
 mod line;
@@ -10,27 +10,28 @@ mod refusal;
 mod tls;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_rs::Runtime;
-use async_rs::traits::RuntimeKit;
 use lapin::options::ExchangeDeclareOptions;
-use lapin::runtime::default_runtime;
 use lapin::tcp::AsyncTcpStream;
 use lapin::types::FieldTable;
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 pub(crate) use self::address::escaped;
 pub use self::address::{Address, Addresses, Error as AddressError, Tls};
-use self::line::Kit;
-pub(crate) use self::line::Line;
+pub use self::line::Line;
+use self::line::{Kit, Socket};
 pub use self::refusal::{Error, Refusal};
 
 /// Longest wait for a broker, from the first packet to its consent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for all that is asked of a broker once it is connected; many others may ask, too.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a broker's consent to the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Seconds between heartbeats where the URL does not say: twice this long after it fell silent a
@@ -49,22 +50,20 @@ pub fn exchange_of(channel: &str) -> String {
 
 /// Behind an exchange's name: the name of the queue that its one publisher holds.
 pub const LOCK: &str = ".publisher";
+/// Behind an exchange's name, and before what differs: the name of a reader's queue.
+pub(crate) const READER: &str = ".reader-";
 
-/// Connects to one broker, on the runtime of the caller. Operators see `name`.
+/// Connects to one broker; all but the socket is done on the runtime of the caller. Operators see `name`.
 ///
 /// # Errors
 /// Why there is no connection, for people.
-pub async fn connect(address: &Address, name: &str) -> Result<Connection, Error> {
-    let runtime = default_runtime().map_err(|error| Error::new(address, &error))?;
-    within_time(address, connection(address, name, runtime)).await
-}
-
-/// Connects to one broker, with a thread that sleeps in the connection's socket. Whoever says something on
-/// the connection rings the line.
-async fn connect_line(address: &Address, name: &str) -> Result<(Connection, Arc<Line>), Error> {
+pub async fn connect(address: &Address, name: &str) -> Result<(Connection, Arc<Line>), Error> {
     let line = Line::new(Handle::current());
-    let connecting = connection(address, name, Kit::new(line.clone()).into());
-    let connected = within_time(address, line.clone().ringing(connecting)).await;
+    let connecting = line.clone().ringing(connection(address, name, &line));
+    let connected = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(Error::no_answer(address, CONNECT_TIMEOUT)),
+    };
     match connected {
         Ok(connection) => Ok((connection, line)),
         Err(error) => {
@@ -74,32 +73,26 @@ async fn connect_line(address: &Address, name: &str) -> Result<(Connection, Arc<
     }
 }
 
-async fn within_time(
-    address: &Address,
-    connecting: impl Future<Output = Result<Connection, Error>>,
-) -> Result<Connection, Error> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(connected) => connected,
-        Err(_) => Err(Error::no_answer(address, CONNECT_TIMEOUT)),
-    }
-}
-
-async fn connection<K: RuntimeKit + Clone + Send + Sync + 'static>(
-    address: &Address,
-    name: &str,
-    runtime: Runtime<K>,
-) -> Result<Connection, Error> {
+async fn connection(address: &Address, name: &str, line: &Arc<Line>) -> Result<Connection, Error> {
     let connector = address.tls.as_ref().map(tls::connector).transpose();
     let connector = connector.map_err(|error| Error::tls(address, &error))?;
     let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let place = (address.host.as_str(), address.port);
+    let refused = |error: lapin::Error| Error::connecting(address, &error);
+    let stream = TcpStream::connect(place)
+        .await
+        .and_then(TcpStream::into_std);
+    let socket = stream.and_then(|stream| Socket::new(stream, line.clone()));
+    // lapin connects once, since recovery is not its own.
+    let socket = Mutex::new(Some(socket.map_err(|error| refused(error.into()))?));
     let host = address.host.clone();
     let connecting = Connection::connector(
         uri(address),
-        runtime,
-        async move |uri, runtime| {
-            let to = (uri.authority.host, uri.authority.port);
-            let addresses = runtime.to_socket_addrs(to);
-            let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+        Runtime::new(Kit::new(line.clone())),
+        async move |_, _| {
+            let socket = socket.lock().map_or(None, |mut socket| socket.take());
+            let nothing_left = || io::Error::from(io::ErrorKind::NotConnected);
+            let stream = AsyncTcpStream::Plain(socket.ok_or_else(nothing_left)?);
             Ok(match &connector {
                 Some(connector) => stream.into_rustls(connector, &host).await?,
                 None => stream,
@@ -107,15 +100,39 @@ async fn connection<K: RuntimeKit + Clone + Send + Sync + 'static>(
         },
         properties,
     );
-    (connecting.await).map_err(|error| Error::connecting(address, &error))
+    connecting.await.map_err(refused)
+}
+
+/// What is asked of a broker on a new connection, before anything else is done with it. If it refuses, or
+/// does not answer, the connection is closed.
+///
+/// # Errors
+/// What `asking` says, or that there is no answer.
+pub async fn ask<T>(
+    connection: Connection,
+    line: &Arc<Line>,
+    broker: &Address,
+    asking: impl AsyncFnOnce(&Connection) -> Result<T, Error>,
+) -> Result<(Connection, T), Error> {
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, asking(&connection));
+    let answer = line.clone().ringing(answer).await;
+    match answer.unwrap_or_else(|_| Err(Error::no_answer(broker, ANSWER_TIMEOUT))) {
+        Ok(answer) => Ok((connection, answer)),
+        Err(error) => {
+            close(connection, line.clone()).await;
+            Err(error)
+        }
+    }
 }
 
 /// Ends a connection as the protocol wants it, within a moment. A broker that has blocked it hears
 /// nothing.
-pub async fn close(connection: Connection) {
+pub async fn close(connection: Connection, line: Arc<Line>) {
     let closing = connection.close(200, "goodbye".into());
+    let closing = tokio::time::timeout(CLOSE_TIMEOUT, closing);
     // Too late or refused: then the connection ends without its consent.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+    let _ = line.clone().ringing(closing).await;
+    line.hang_up();
 }
 
 /// Written out here: lapin's own reading of URLs takes IPv6 addresses for `localhost`.
@@ -150,36 +167,11 @@ pub async fn connect_any(
     addresses: &Addresses,
     first: usize,
     name: &str,
-) -> Result<(Connection, Address), Error> {
-    let connect = |address: Address| async move {
-        let connection = connect(&address, name).await?;
-        Ok((connection, address))
-    };
-    consenting(addresses, first, connect).await
-}
-
-/// The same, with a thread that sleeps in the connection's socket.
-pub(crate) async fn connect_any_line(
-    addresses: &Addresses,
-    first: usize,
-    name: &str,
 ) -> Result<(Connection, Arc<Line>, Address), Error> {
-    let connect = |address: Address| async move {
-        let (connection, line) = connect_line(&address, name).await?;
-        Ok((connection, line, address))
-    };
-    consenting(addresses, first, connect).await
-}
-
-async fn consenting<C, F: Future<Output = Result<C, Error>>>(
-    addresses: &Addresses,
-    first: usize,
-    connect: impl Fn(Address) -> F,
-) -> Result<C, Error> {
     let mut refused: Option<Error> = None;
     for address in addresses.from(first) {
-        match connect(address.clone()).await {
-            Ok(connection) => return Ok(connection),
+        match connect(address, name).await {
+            Ok((connection, line)) => return Ok((connection, line, address.clone())),
             Err(error) => {
                 let known = refused.take().filter(|known| !known.is_permanent());
                 refused = Some(known.unwrap_or(error));

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use common::{Payload, secrets};
-use receiver::broker;
+use receiver::broker::{self, Addresses};
 
 use super::origin::Settings;
 use super::{Error, SourceConfig, units, within, wrong};
 use crate::args::Args;
+use crate::capture::relay::Upstream;
 use crate::capture::webcam::Wish;
 
 /// Widest and highest picture.
@@ -149,6 +150,24 @@ pub(super) fn differ(channels: &[ChannelConfig]) -> Result<(), Error> {
         if let Some(other) = before.find(|other| other.exchange == channel.exchange) {
             let right = format!("channel {} has this exchange already", other.name);
             return Err(wrong("--exchange", &channel.exchange, right));
+        }
+    }
+    Ok(())
+}
+
+/// What a channel publishes it cannot have as its source.
+pub(super) fn are_no_circles(channels: &[ChannelConfig], brokers: &Addresses) -> Result<(), Error> {
+    for channel in channels {
+        let mut sources = std::iter::once(&channel.source).chain(&channel.spares);
+        let place = sources.position(|source| match source {
+            SourceConfig::Relay(Upstream::Amqp(amqp)) => {
+                amqp.exchange == channel.exchange && amqp.brokers.have_one_of(brokers)
+            }
+            _ => false,
+        });
+        if let Some(place) = place {
+            let right = "another exchange; this one is what the channel itself publishes to";
+            return Err(wrong("--source", &channel.source_names[place], right));
         }
     }
     Ok(())

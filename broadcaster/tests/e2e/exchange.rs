@@ -208,6 +208,55 @@ fn without_a_ring_frames_go_only_through_the_exchange() {
 }
 
 #[test]
+fn channels_have_an_exchange_each_and_are_told_apart() {
+    let Some(place) = Place::shared() else {
+        return;
+    };
+    let (url, name) = (&place.url, &place.name);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("framecast.toml");
+    let channel = |label: &str, size: &str| {
+        format!(
+            "[[channel]]\nname = '{label}'\nsource = 'pattern'\nsize = '{size}'\nexchange = \
+             '{name}-{label}'\n"
+        )
+    };
+    let text = format!(
+        "model = 'rabbitmq'\namqp = '{url}'\n{}{}",
+        channel("hall", "320x240"),
+        channel("yard", "160x120")
+    );
+    std::fs::write(&file, text).unwrap();
+    let _stage = Stage::with(&format!("--config {}", file.display()));
+    for (label, size) in [("hall", (320, 240)), ("yard", (160, 120))] {
+        let mut reader = reader_of(&format!("{url}?exchange={name}-{label}"));
+        let frames = take(&mut reader, 30);
+        assert_eq!(gaps(&frames), 0, "{label}");
+        let sizes = |frame: &Frame| (frame.head.width, frame.head.height);
+        assert!(frames.iter().all(|frame| sizes(frame) == size), "{label}");
+    }
+}
+
+#[test]
+fn names_and_passwords_may_bear_what_urls_do_not() {
+    if !broker::is_here() {
+        return;
+    }
+    let broker = Broker::start();
+    broker.ctl("add_vhost a/b");
+    broker.ctl("add_user zoë p@ss/%:?");
+    broker.ctl("set_permissions -p a/b zoë ^framecast ^framecast ^framecast");
+    let (_, host) = broker.url().split_once('@').unwrap();
+    let (host, _) = host.split_once('/').unwrap();
+    let url = format!("amqp://zo%C3%AB:p%40ss%2F%25%3A%3F@{host}/a%2Fb");
+    let place = Place::at(url, None);
+    let stage = place.stage("--source pattern --model rabbitmq");
+    assert_eq!(gaps(&take(&mut place.reader(), 30)), 0);
+    let told = exchange(&stage).to_string();
+    assert!(!told.contains("p@ss") && !told.contains("p%40ss"), "{told}");
+}
+
+#[test]
 fn payloads_of_several_frames_stay_together() {
     let Some(place) = Place::shared() else {
         return;

@@ -69,6 +69,13 @@ impl Broker {
         pids.iter().map(|pid| pid.parse().unwrap()).collect()
     }
 
+    /// Stops all its processes where they are, until what comes back is dropped.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let frozen = Frozen(self.pids(""));
+        frozen.signal("-STOP");
+        frozen
+    }
+
     /// What the script says when it does these words, which must succeed.
     pub(crate) fn does(&self, words: &str) -> String {
         let output = self.tries(words);
@@ -91,6 +98,23 @@ impl Drop for Broker {
             output.status.success() || std::thread::panicking(),
             "{told}"
         );
+    }
+}
+
+/// Processes that stand still.
+pub(crate) struct Frozen(BTreeSet<u32>);
+
+impl Frozen {
+    fn signal(&self, signal: &str) {
+        let pids = self.0.iter().map(u32::to_string);
+        let status = Command::new("kill").arg(signal).args(pids).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal("-CONT");
     }
 }
 

@@ -120,6 +120,14 @@ impl Addresses {
         let first = first % self.0.len();
         self.0[first..].iter().chain(&self.0[..first])
     }
+
+    /// Whether one of these brokers is one of those: host, port and virtual host, as they are written.
+    #[must_use]
+    pub fn have_one_of(&self, others: &Self) -> bool {
+        let place = |one: &Address| (one.host.clone(), one.port, one.vhost.clone());
+        let those: Vec<_> = others.0.iter().map(place).collect();
+        self.0.iter().any(|one| those.contains(&place(one)))
+    }
 }
 
 impl FromStr for Addresses {

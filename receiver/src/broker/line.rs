@@ -21,14 +21,17 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use self::guest::Guest;
 pub(crate) use self::kit::Kit;
 use self::socket::Alarm;
+pub(crate) use self::socket::Socket;
 
+// `bell` is one of these.
 /// The thread is at work.
 const AWAKE: u8 = 0;
 /// It sleeps, or is about to: who rings must wake it.
@@ -38,9 +41,11 @@ const RUNG: u8 = 2;
 
 /// What a connection's thread and those who talk to it share.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub struct Line {
     bell: AtomicU8,
     has_hung_up: AtomicBool,
+    /// Notified when somebody hangs up.
+    over: Notify,
     /// What wakes the socket's sleep; none before there is a socket.
     alarm: Mutex<Option<Alarm>>,
     /// Those who are to be polled; none once the thread is gone.
@@ -55,14 +60,15 @@ impl Line {
         Arc::new(Self {
             bell: AtomicU8::new(AWAKE),
             has_hung_up: AtomicBool::new(false),
+            over: Notify::new(),
             alarm: Mutex::default(),
             guests: Mutex::new(Some(VecDeque::new())),
             runtime,
         })
     }
 
-    /// Has the thread look at lapin's queues.
-    pub(crate) fn ring(&self) {
+    /// Has the thread look at lapin's queues: to be called by whoever has put something in there.
+    pub fn ring(&self) {
         // AcqRel: pairs with those of `may_sleep` and `listen`: whoever finds it rung sees what was queued
         // before.
         if self.bell.swap(RUNG, Ordering::AcqRel) == ASLEEP
@@ -73,7 +79,7 @@ impl Line {
     }
 
     /// The future, ringing each time it was polled.
-    pub(crate) async fn ringing<F: Future>(self: Arc<Self>, future: F) -> F::Output {
+    pub async fn ringing<F: Future>(self: Arc<Self>, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|context| {
             let polled = future.as_mut().poll(context);
@@ -81,6 +87,33 @@ impl Line {
             polled
         })
         .await
+    }
+
+    /// The same, until somebody hangs up: then there is no output.
+    async fn ringing_until_end<F: Future>(self: Arc<Self>, future: F) -> Option<F::Output> {
+        let mut end = pin!(self.over.notified());
+        // Who hangs up from now on is heard, and who has before is seen.
+        end.as_mut().enable();
+        if self.has_hung_up() {
+            return None;
+        }
+        tokio::select! {
+            output = self.clone().ringing(future) => Some(output),
+            () = end => None,
+        }
+    }
+
+    /// The future, for which so much time is well enough: then the connection ends, and with it what the
+    /// future waits for.
+    async fn within<F: Future>(&self, limit: Duration, future: F) -> F::Output {
+        let mut future = pin!(future);
+        match tokio::time::timeout(limit, &mut future).await {
+            Ok(output) => output,
+            Err(_) => {
+                self.hang_up();
+                future.await
+            }
+        }
     }
 
     /// Polls the future on the connection's thread from now on, for as long as there is one, and on the
@@ -98,9 +131,10 @@ impl Line {
         output.await.ok()
     }
 
-    /// Ends the connection as if the other side had: for one that no longer answers.
-    pub(crate) fn hang_up(&self) {
+    /// Ends the connection, its thread and all that belongs to it, whether the broker answers or not.
+    pub fn hang_up(&self) {
         self.has_hung_up.store(true, Ordering::Release);
+        self.over.notify_waiters();
         self.ring();
     }
 

@@ -49,8 +49,8 @@ pub enum Refusal {
     NoVhost(String),
     /// The user may not use the virtual host.
     #[error(
-        "user {user:?} may not use the virtual host {vhost:?}; allow it: rabbitmqctl \
-         set_permissions -p {vhost} {user} '^framecast[.]' '^framecast[.]' '^framecast[.]'"
+        "user {user:?} may not use the virtual host {vhost:?}; allow it: {}",
+        allowing(user, vhost, "framecast.")
     )]
     VhostDenied {
         /// Who.
@@ -59,10 +59,7 @@ pub enum Refusal {
         vhost: String,
     },
     /// The user lacks a permission.
-    #[error(
-        "{words}; allow it: rabbitmqctl set_permissions -p {vhost} {user} '^framecast[.]' \
-         '^framecast[.]' '^framecast[.]'"
-    )]
+    #[error("{words}; allow it: {}", allowing(user, vhost, beginning(words)))]
     Denied {
         /// What the broker says.
         words: String,
@@ -71,6 +68,15 @@ pub enum Refusal {
         /// Where.
         vhost: String,
     },
+    /// A name that only the broker itself may use.
+    #[error(
+        "{0}: names that begin in amq. are the broker's own; name another exchange with --exchange, \
+         or ?exchange= in a receiver's URL"
+    )]
+    Reserved(String),
+    /// What answers there does not speak the protocol.
+    #[error("what answers does not speak AMQP ({0}); if it is a port for TLS: amqps://")]
+    NotAmqp(String),
     /// An exchange of that name is something else.
     #[error(
         "the exchange is there already as something else ({0}); delete it, or name another one \
@@ -108,6 +114,11 @@ pub enum Refusal {
          certfile= and keyfile="
     )]
     Unheard(String),
+    /// The connection broke before a word was said in the open.
+    #[error(
+        "the connection is lost ({0}) before the broker said a word; if it is a port for TLS: amqps://"
+    )]
+    Unanswered(String),
     /// What is not known here.
     #[error("{0}")]
     Other(String),
@@ -129,6 +140,7 @@ impl Error {
                 Refusal::Lost(words) if address.tls.as_ref().is_some_and(is_nobody) => {
                     Refusal::Unheard(words)
                 }
+                Refusal::Lost(words) if address.tls.is_none() => Refusal::Unanswered(words),
                 refusal => refusal,
             },
         )
@@ -170,6 +182,7 @@ impl Error {
                 | Refusal::NoVhost(_)
                 | Refusal::VhostDenied { .. }
                 | Refusal::Denied { .. }
+                | Refusal::Reserved(_)
                 | Refusal::OtherExchange(_)
         )
     }
@@ -191,6 +204,9 @@ fn refusal(address: &Address, kind: &ErrorKind) -> Refusal {
         }
         ErrorKind::IOError(error) => broken(address, error),
         ErrorKind::MissingHeartbeatError => Refusal::Silent,
+        ErrorKind::ParsingError(error) if address.tls.is_none() => {
+            Refusal::NotAmqp(error.to_string())
+        }
         ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) => {
             Refusal::Lost("it is closed".to_owned())
         }
@@ -208,6 +224,7 @@ fn said(address: &Address, code: u16, words: &str) -> Refusal {
         320 => Refusal::Forced(text),
         403 if words.starts_with("Login") => Refusal::Credentials(user),
         403 if words.contains("Login was refused") => Refusal::Credentials(user),
+        403 if words.contains("reserved prefix") => Refusal::Reserved(text),
         403 => Refusal::Denied {
             words: text,
             user,
@@ -223,10 +240,54 @@ fn said(address: &Address, code: u16, words: &str) -> Refusal {
     }
 }
 
+/// What gives a user all that is needed for names with this beginning.
+fn allowing(user: &str, vhost: &str, beginning: &str) -> String {
+    let [user, vhost] = [user, vhost].map(for_shell);
+    let names = for_shell(&format!("^{}", for_pattern(beginning)));
+    format!("rabbitmqctl set_permissions -p {vhost} {user} {names} {names} {names}")
+}
+
+/// How the names begin that somebody needs who was refused with these words: all of ours if it is one
+/// of them, else that of the exchange.
+fn beginning(words: &str) -> &str {
+    let name = quoted_name(words).unwrap_or("framecast.");
+    if name.starts_with("framecast.") {
+        return "framecast.";
+    }
+    let name = name.strip_suffix(super::LOCK).unwrap_or(name);
+    name.rsplit_once(super::READER)
+        .map_or(name, |(name, _)| name)
+}
+
+/// As a regular expression that matches it.
+fn for_pattern(name: &str) -> String {
+    let each = name.chars().map(|char| match char {
+        '\\' | '^' => format!("\\{char}"),
+        char if char.is_alphanumeric() || "_-/: ".contains(char) => char.to_string(),
+        char => format!("[{char}]"),
+    });
+    each.collect()
+}
+
+/// As one word for a shell.
+fn for_shell(word: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "_-./:@".contains(char);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// The name of the exchange whose lock `queue 'EXCHANGE.publisher'` is.
 fn quoted(words: &str) -> String {
-    let name = words.split('\'').nth(1).unwrap_or(words);
+    let name = quoted_name(words).unwrap_or(words);
     name.strip_suffix(super::LOCK).unwrap_or(name).to_owned()
+}
+
+/// The first name in the broker's words.
+fn quoted_name(words: &str) -> Option<&str> {
+    words.split('\'').nth(1)
 }
 
 fn broken(address: &Address, error: &io::Error) -> Refusal {
@@ -253,6 +314,10 @@ fn tls_hint(words: &str) -> &'static str {
         "; connect by a name that its certificate bears"
     } else if words.contains("CertificateRequired") {
         "; it wants to know who comes: certfile= and keyfile="
+    } else if words.contains("InvalidContentType") {
+        "; what answers does not speak TLS: amqp://, or the broker's port for it (5671 by default)"
+    } else if words.contains("Expired") {
+        "; its certificate has to be renewed (or this machine's clock is wrong)"
     } else {
         ""
     }
@@ -279,7 +344,27 @@ mod tests {
             (
                 403,
                 "ACCESS_REFUSED - access to exchange 'framecast.main' in vhost 'lab' refused for user 'bob'",
-                "set_permissions -p lab bob",
+                "allow it: rabbitmqctl set_permissions -p lab bob '^framecast[.]' '^framecast[.]'",
+            ),
+            (
+                403,
+                "ACCESS_REFUSED - access to exchange 'cams (2)' in vhost 'lab' refused for user 'bob'",
+                "bob '^cams [(]2[)]' '^cams [(]2[)]' '^cams [(]2[)]'",
+            ),
+            (
+                403,
+                "ACCESS_REFUSED - access to queue 'cams.publisher' in vhost 'lab' refused for user 'bob'",
+                "bob '^cams' '^cams' '^cams'",
+            ),
+            (
+                403,
+                "ACCESS_REFUSED - access to queue 'cams.reader-00c0ffee00c0ffee' in vhost 'lab' refused for user 'bob'",
+                "bob '^cams' '^cams' '^cams'",
+            ),
+            (
+                403,
+                "ACCESS_REFUSED - queue name 'amq.fanout.publisher' contains reserved prefix 'amq.*'",
+                "names that begin in amq. are the broker's own; name another exchange",
             ),
             (
                 405,
@@ -321,6 +406,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_typed_can_be_typed() {
+        assert_eq!(
+            allowing("o'neil", "/", "framecast."),
+            r"rabbitmqctl set_permissions -p / 'o'\''neil' '^framecast[.]' '^framecast[.]' '^framecast[.]'"
+        );
+        assert_eq!(for_shell("my lab"), "'my lab'");
+        assert_eq!(for_shell(""), "''");
+        assert_eq!(for_pattern(r"a^\$"), r"a\^\\[$]");
+    }
+
+    #[test]
     fn the_broker_is_named_where_there_are_several() {
         let list: super::super::Addresses = "amqp://h".parse().unwrap();
         let one = list.from(0).next().unwrap();
@@ -353,12 +449,14 @@ mod tests {
         let nobody = list.from(0).next().unwrap();
         assert!(told(nobody).contains("certfile= and keyfile="));
         let lost = "the connection is lost (connection reset)";
+        let unanswered = "the connection is lost (connection reset) before the broker said a word; if it \
+                          is a port for TLS: amqps://";
         let mut somebody = nobody.clone();
         let tls = somebody.tls.as_mut().unwrap();
         tls.identity = Some(("a.pem".into(), "b.pem".into()));
         assert_eq!(told(&somebody), lost);
         let mut open = nobody.clone();
         open.tls = None;
-        assert_eq!(told(&open), lost);
+        assert_eq!(told(&open), unanswered);
     }
 }

@@ -11,10 +11,9 @@
 //! Whether lost messages come from us or from the writer, they are a gap in the numbers; a queue
 //! knows nothing of key frames.
 
+mod subscription;
 mod window;
 
-use std::future::Future as _;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -26,21 +25,14 @@ use common::wire::{MAX_PAYLOAD, payload};
 use common::{Clock, Frame, Identity, Monotonic, SystemClock};
 use futures_core::Stream as _;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Consumer};
 use tokio::runtime::{Builder, Handle};
 
-use self::window::Window;
+use self::subscription::Subscription;
+use self::window::{Transit, Window};
 use super::Error;
 use super::connection::Memory;
 use super::source::Amqp;
 use crate::broker::{self, Address, Line};
-
-/// Messages that wait in the queue while the window is full: who was overtaken goes on with the newest.
-const QUEUE_LENGTH: i32 = 1;
 
 /// A queue that is bound to the exchange, and what comes out of it.
 #[derive(Debug)]
@@ -50,11 +42,12 @@ pub(super) struct Connection {
     /// Where messages come; rung after each word of ours.
     line: Arc<Line>,
     broker: Address,
-    channel: Channel,
-    consumer: Consumer,
+    subscription: Subscription,
     window: Window,
     /// The last frame handed out.
     last: Option<Identity>,
+    /// How long frames take.
+    transit: Transit,
 }
 
 impl Connection {
@@ -67,60 +60,22 @@ impl Connection {
 
     async fn begin(source: &Amqp, first: usize) -> Result<Self, broker::Error> {
         let name = format!("framecast reader of {}", source.exchange);
-        let (connection, line, broker) =
-            broker::connect_any_line(&source.brokers, first, &name).await?;
-        let consuming = Self::consume(source, connection, line.clone(), broker);
-        line.ringing(consuming).await
-    }
-
-    /// Makes a queue of our own, and has its messages sent.
-    async fn consume(
-        source: &Amqp,
-        connection: lapin::Connection,
-        line: Arc<Line>,
-        broker: Address,
-    ) -> Result<Self, broker::Error> {
-        let refused = |error: lapin::Error| broker::Error::new(&broker, &error);
-        let channel = broker::own_exchange(&connection, &broker, &source.exchange).await?;
-        let queue = format!("{}.reader-{}", source.exchange, unique());
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            auto_delete: true,
-            ..QueueDeclareOptions::default()
-        };
-        let declared = channel.queue_declare(queue.as_str().into(), options, bounds());
-        declared.await.map_err(refused)?;
-        let bound = channel.queue_bind(
-            queue.as_str().into(),
-            source.exchange.as_str().into(),
-            "".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        );
-        bound.await.map_err(refused)?;
+        let (connection, line, broker) = broker::connect_any(&source.brokers, first, &name).await?;
         let window = Window::new(source.prefetch);
-        let limited = channel.basic_qos(window.most(), BasicQosOptions::default());
-        limited.await.map_err(refused)?;
-        let options = BasicConsumeOptions {
-            no_ack: window.most() == 0,
-            exclusive: true,
-            ..BasicConsumeOptions::default()
+        let (exchange, most) = (&source.exchange, window.most());
+        let subscribing = async |connection: &lapin::Connection| {
+            Subscription::begin(connection, &broker, exchange, most).await
         };
-        let consumed = channel.basic_consume(
-            queue.as_str().into(),
-            "".into(),
-            options,
-            FieldTable::default(),
-        );
-        let consumer = consumed.await.map_err(refused)?;
+        let (connection, subscription) =
+            broker::ask(connection, &line, &broker, subscribing).await?;
         Ok(Self {
             connection: Some(connection),
             line,
             broker,
-            channel,
-            consumer,
+            subscription,
             window,
             last: None,
+            transit: Transit::default(),
         })
     }
 
@@ -162,13 +117,18 @@ impl Connection {
     fn next(&mut self, waker: &Waker, deadline: Monotonic) -> Result<Option<Delivery>, Error> {
         let mut context = Context::from_waker(waker);
         loop {
-            match pin!(&mut self.consumer).poll_next(&mut context) {
-                Poll::Ready(Some(Ok(delivery))) => return Ok(Some(delivery)),
+            match pin!(&mut self.subscription.consumer).poll_next(&mut context) {
+                Poll::Ready(Some(Ok(delivery))) => {
+                    self.subscription.heard(SystemClock.monotonic());
+                    return Ok(Some(delivery));
+                }
                 Poll::Ready(Some(Err(error))) => return Err(self.refused(&error)),
                 Poll::Ready(None) => return Err(Error::Closed),
                 Poll::Pending => {}
             }
-            let left = deadline.since(SystemClock.monotonic());
+            let now = SystemClock.monotonic();
+            self.mind_silence(now);
+            let left = deadline.since(now);
             if left.is_zero() {
                 return Ok(None);
             }
@@ -183,11 +143,28 @@ impl Connection {
         let Some(first) = real.next() else { return };
         let Identity { epoch, seq } = first.head.identity;
         let last = self.last.filter(|last| last.epoch == epoch);
-        let has_gap = last.is_some_and(|last| seq > last.seq + 1);
+        let has_gap = last.is_some_and(|last| seq.saturating_sub(last.seq) > 1);
+        if last.is_none() {
+            self.transit = Transit::default();
+        }
         let newest = real.next_back().unwrap_or(first);
         self.last = Some(newest.head.identity);
-        let age = SystemClock.wall().since(newest.head.captured_at);
-        self.window.note(age, has_gap, SystemClock.monotonic());
+        let now = SystemClock.monotonic();
+        let transit = self.transit.of(newest.head.captured_at, now);
+        self.window.note(transit, has_gap, now);
+    }
+
+    /// Binds the queue once more if nothing has come for long, and acknowledges all that came.
+    fn mind_silence(&mut self, now: Monotonic) {
+        if !self.subscription.is_too_quiet(now) {
+            return;
+        }
+        // What becomes of it, the broker says: if the exchange is gone it closes the channel.
+        let _ = begin(self.subscription.bind());
+        if let Some(up_to) = self.window.acknowledge_all() {
+            let _ = begin(self.subscription.acknowledge(up_to));
+        }
+        self.line.ring();
     }
 
     /// Tells the broker what was handed out, not each time. The words are on their way when this
@@ -196,9 +173,7 @@ impl Connection {
         let Some(up_to) = self.window.acknowledge(tag) else {
             return Ok(());
         };
-        let options = BasicAckOptions { multiple: true };
-        let said = pin!(self.channel.basic_ack(up_to, options));
-        let said = said.poll(&mut Context::from_waker(Waker::noop()));
+        let said = begin(self.subscription.acknowledge(up_to));
         self.line.ring();
         match said {
             Poll::Ready(Err(error)) => Err(self.refused(&error)),
@@ -214,7 +189,7 @@ impl Connection {
     /// Ends it, as a task.
     pub(super) async fn close(mut self) {
         if let Some(connection) = self.connection.take() {
-            end(connection, self.line.clone()).await;
+            broker::close(connection, self.line.clone()).await;
         }
     }
 
@@ -226,7 +201,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let (Some(connection), Ok(runtime)) = (self.connection.take(), runtime()) {
-            let closing = end(connection, self.line.clone());
+            let closing = broker::close(connection, self.line.clone());
             match Handle::try_current() {
                 // A task must not wait here.
                 Ok(_) => drop(runtime.spawn(closing)),
@@ -236,10 +211,9 @@ impl Drop for Connection {
     }
 }
 
-/// Ends a connection, with the broker's consent if that comes within a moment.
-async fn end(connection: lapin::Connection, line: Arc<Line>) {
-    line.clone().ringing(broker::close(connection)).await;
-    line.hang_up();
+/// Says something; that it has left is not waited for.
+fn begin<T>(saying: impl Future<Output = T>) -> Poll<T> {
+    pin!(saying).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Wakes a thread.
@@ -249,23 +223,6 @@ impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
-}
-
-/// What the queue may hold.
-fn bounds() -> FieldTable {
-    let mut bounds = FieldTable::default();
-    bounds.insert("x-max-length".into(), AMQPValue::LongInt(QUEUE_LENGTH));
-    let overflow = AMQPValue::LongString("drop-head".into());
-    bounds.insert("x-overflow".into(), overflow);
-    let kind = AMQPValue::LongString("classic".into());
-    bounds.insert("x-queue-type".into(), kind);
-    bounds
-}
-
-/// What no other queue's name ends in.
-fn unique() -> String {
-    let random = RandomState::new();
-    format!("{:016x}", random.hash_one(std::process::id()))
 }
 
 /// What opens and closes all connections to brokers of this process, and keeps their heartbeats, however
@@ -281,14 +238,4 @@ pub(super) fn runtime() -> io::Result<Handle> {
     let thread = thread::Builder::new().name("exchange".to_owned());
     thread.spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     Ok(known.insert(handle).clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_queues_differ() {
-        assert_ne!(unique(), unique());
-    }
 }

@@ -45,6 +45,9 @@ pub(super) struct Flight<T> {
     limit: usize,
     /// The shortest trip of late.
     line: Shortest,
+    /// When the broker took something again after it had said that it would not: what went on before
+    /// says nothing about the line.
+    resumed_at: Option<Monotonic>,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,18 @@ impl<T> Flight<T> {
             fenced_at: None,
             limit: FIRST_MESSAGES,
             line: Shortest::within(MEMORY),
+            resumed_at: None,
         }
+    }
+
+    /// The broker takes something again.
+    pub(super) const fn resume(&mut self, now: Monotonic) {
+        self.resumed_at = Some(now);
+    }
+
+    /// Since when what was sent then has been on its way, without the time in which nothing was taken.
+    fn begun(&self, sent_at: Monotonic) -> Monotonic {
+        self.resumed_at.map_or(sent_at, |at| at.max(sent_at))
     }
 
     /// Whether one more may be sent.
@@ -75,7 +89,7 @@ impl<T> Flight<T> {
 
     /// For how much longer the oldest fence has been on its way than the line takes for itself.
     fn delay(&self, now: Monotonic) -> Duration {
-        let age = |fence: &Fence<T>| now.since(fence.sent_at);
+        let age = |fence: &Fence<T>| now.since(self.begun(fence.sent_at));
         let oldest = self.fences.front().map_or(Duration::ZERO, age);
         oldest.saturating_sub(self.line.get().unwrap_or_default())
     }
@@ -125,7 +139,7 @@ impl<T> Flight<T> {
     pub(super) fn passed(&mut self, now: Monotonic) -> Option<(usize, T)> {
         let fence = self.fences.pop_front()?;
         self.messages.drain(..fence.behind);
-        let trip = now.since(fence.sent_at);
+        let trip = now.since(self.begun(fence.sent_at));
         let in_time = self.line.add(trip, now) + TARGET_DELAY;
         self.limit = if trip <= in_time {
             (self.limit + 1).min(MAX_MESSAGES)
@@ -149,7 +163,7 @@ impl<T> Flight<T> {
 
     /// When to give up if nothing is answered until then.
     pub(super) fn given_up_at(&self) -> Option<Monotonic> {
-        Some(*self.messages.front()? + GIVEN_UP)
+        Some(self.begun(*self.messages.front()?) + GIVEN_UP)
     }
 
     /// How many are on their way.
@@ -275,6 +289,21 @@ mod tests {
         assert_eq!(flight.given_up_at(), Some(start + GIVEN_UP));
         assert!(flight.passed(start + Duration::from_secs(2)).is_some());
         assert_eq!(flight.given_up_at(), Some(later + GIVEN_UP));
+    }
+
+    #[test]
+    fn while_the_broker_takes_nothing_no_time_passes_for_what_is_on_its_way() {
+        let mut flight = Flight::new();
+        let start = Monotonic::from_nanos(0);
+        let resumed = start + Duration::from_secs(60);
+        let soon = resumed + Duration::from_millis(20);
+        assert!(send_one(&mut flight, start));
+        flight.resume(resumed);
+        assert_eq!(flight.given_up_at(), Some(resumed + GIVEN_UP));
+        assert!(flight.has_room(soon));
+        assert_eq!(flight.passed(soon), Some((1, ())));
+        assert_eq!(flight.line.get(), Some(soon.since(resumed)));
+        assert_eq!(flight.limit, FIRST_MESSAGES + 1);
     }
 
     #[test]

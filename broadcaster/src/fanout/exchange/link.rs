@@ -16,8 +16,8 @@ use common::{Clock, Monotonic, Shutdown, SystemClock};
 use futures_core::Stream;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Connection, Event};
-use receiver::broker::{self, Address, Error, Refusal};
+use lapin::{Channel, Connection, Event};
+use receiver::broker::{self, Address, Error, Line, Refusal};
 use receiver::ingress::backoff::Backoff;
 use tracing::{debug, info, warn};
 
@@ -117,6 +117,7 @@ type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
 /// A connection that is ours to publish on.
 struct Link {
     connection: Connection,
+    line: Arc<Line>,
     events: Events,
     broker: Address,
 }
@@ -137,23 +138,19 @@ impl Link {
     /// Connects, makes the exchange, and takes the lock that only one publisher of it can have.
     async fn open(exchange: &Exchange, dial: usize) -> Result<Self, Error> {
         let name = format!("framecast publisher of {}", exchange.name);
-        let (connection, broker) = broker::connect_any(&exchange.brokers, dial, &name).await?;
-        let refused = |error: lapin::Error| Error::new(&broker, &error);
+        let (connection, line, broker) =
+            broker::connect_any(&exchange.brokers, dial, &name).await?;
         let events = Box::pin(connection.events_listener());
-        let channel = broker::own_exchange(&connection, &broker, &exchange.name).await?;
-        let lock = format!("{}{}", exchange.name, broker::LOCK);
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let locked = channel.queue_declare(lock.into(), options, FieldTable::default());
-        locked.await.map_err(refused)?;
+        let locking = async |connection: &Connection| lock(connection, &broker, exchange).await;
+        let (connection, channel) = broker::ask(connection, &line, &broker, locking).await?;
         exchange.set_health(Health::Publishing {
             broker: broker.to_string(),
         });
-        *exchange.outlet() = Some(Outlet::new(channel, exchange.name.clone()));
+        let outlet = Outlet::new(channel, line.clone(), exchange.name.clone());
+        *exchange.outlet() = Some(outlet);
         Ok(Self {
             connection,
+            line,
             events,
             broker,
         })
@@ -175,13 +172,14 @@ impl Link {
                 Ok(false) => {}
                 Ok(true) => {
                     exchange.outlet().take();
-                    broker::close(self.connection).await;
+                    broker::close(self.connection, self.line).await;
                     return Ok(());
                 }
                 Err(error) => {
                     let outlet = exchange.outlet().take();
                     let lost = outlet.map_or(0, |outlet| outlet.len() as u64);
                     exchange.counters.dropped.fetch_add(lost, Ordering::Relaxed);
+                    broker::close(self.connection, self.line).await;
                     return Err(error);
                 }
             }
@@ -251,9 +249,26 @@ impl Link {
     fn unblock(&mut self, exchange: &Exchange) {
         let (name, broker) = (&exchange.name, self.broker.to_string());
         info!("exchange {name}: {broker} takes messages again");
-        exchange.with_outlet(Outlet::unblock);
+        exchange.with_outlet(|outlet| outlet.unblock(SystemClock.monotonic()));
         exchange.set_health(Health::Publishing { broker });
     }
+}
+
+/// Makes the exchange and takes the lock; the channel to publish on.
+async fn lock(
+    connection: &Connection,
+    broker: &Address,
+    exchange: &Exchange,
+) -> Result<Channel, Error> {
+    let channel = broker::own_exchange(connection, broker, &exchange.name).await?;
+    let lock = format!("{}{}", exchange.name, broker::LOCK);
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let locked = channel.queue_declare(lock.into(), options, FieldTable::default());
+    (locked.await).map_err(|error| Error::new(broker, &error))?;
+    Ok(channel)
 }
 
 /// Begins to send what is there.

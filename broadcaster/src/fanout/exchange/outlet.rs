@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use common::{Monotonic, Payload};
 use lapin::options::{BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, ErrorKind};
+use receiver::broker::Line;
 
 use super::flight::Flight;
 
@@ -31,6 +33,8 @@ type Answer = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
 #[derive(Debug)]
 pub(super) struct Outlet {
     channel: Channel,
+    /// Rung after each word of ours.
+    line: Arc<Line>,
     exchange: String,
     is_blocked: bool,
     flight: Flight<Fence>,
@@ -63,9 +67,10 @@ pub(super) struct Due {
 
 impl Outlet {
     /// Nothing is on its way.
-    pub(super) const fn new(channel: Channel, exchange: String) -> Self {
+    pub(super) const fn new(channel: Channel, line: Arc<Line>, exchange: String) -> Self {
         Self {
             channel,
+            line,
             exchange,
             is_blocked: false,
             flight: Flight::new(),
@@ -78,8 +83,9 @@ impl Outlet {
     }
 
     /// It takes something again.
-    pub(super) const fn unblock(&mut self) {
+    pub(super) const fn unblock(&mut self, now: Monotonic) {
         self.is_blocked = false;
+        self.flight.resume(now);
     }
 
     /// Messages on their way.
@@ -137,6 +143,7 @@ impl Outlet {
             // If it is refused, the broker or lapin says why.
             let _ = pin!(send).poll(&mut Context::from_waker(Waker::noop()));
         }
+        self.line.ring();
     }
 
     /// Sends a fence that follows no message, if something is still to be asked for. It may go past
@@ -155,6 +162,13 @@ impl Outlet {
 
     /// Ready when a fence is answered, with how many are by that: answers come in turn.
     pub(super) fn poll_fences(&mut self, context: &mut Context<'_>) -> Poll<lapin::Result<usize>> {
+        let polled = self.poll_each_fence(context);
+        // One that waited for its message to be sent may only now have been put.
+        self.line.ring();
+        polled
+    }
+
+    fn poll_each_fence(&mut self, context: &mut Context<'_>) -> Poll<lapin::Result<usize>> {
         for (fence, count) in self.flight.fences().zip(1..) {
             match fence.answer.as_mut().poll(context) {
                 // The broker closes the channel. Why is among its own words, soon.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
+use std::process::Stdio;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 use common::Identity;
@@ -12,6 +13,8 @@ use receiver::ingress::Work;
 use super::foreign::says;
 use super::*;
 use crate::clients::are_installed;
+use crate::program::command;
+use crate::stage::Running;
 
 /// What a reader was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +83,7 @@ fn frame(told: Told) -> Option<Identity> {
 }
 
 /// This process's threads of this name, and how often they have slept.
-fn threads(name: &str) -> (usize, u64) {
+pub(super) fn threads(name: &str) -> (usize, u64) {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let statuses =
         tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
@@ -173,12 +176,16 @@ fn a_frame_wakes_the_connections_thread_and_no_other() {
     let Some(place) = Place::shared() else {
         return;
     };
-    let _stage = place.stage("--source pattern --model rabbitmq");
+    // In a process of its own, for its threads bear the same names.
+    let mut publisher = command("--source pattern --http 127.0.0.1:0 --model rabbitmq");
+    publisher.args(["--amqp", &place.url, "--exchange", &place.name]);
+    let publisher = publisher.stdout(Stdio::null()).stderr(Stdio::null());
+    let _publisher = Running(publisher.spawn().unwrap());
     let shutdown = Shutdown::default();
     let told = attended(&place.source(), Work::Brief, &shutdown);
     let first = next_of(&told, frame);
     let before = [threads("exchange").1, threads("lapin-io-loop").1];
-    let last = (0..60).map(|_| next_of(&told, frame)).last().unwrap();
+    let last = (0..60).fold(first, |_, _| next_of(&told, frame));
     let after = [threads("exchange").1, threads("lapin-io-loop").1];
     let frames = last.seq - first.seq;
     // What is left is heartbeats, and what opening it has left to do.

@@ -72,8 +72,40 @@ fn refusals_say_what_to_change() {
         "amq.direct",
         "is there already as something else",
     );
+    both_say(
+        broker.url(),
+        "amq.fanout",
+        "names that begin in amq. are the broker's own",
+    );
+    let private = wrong.replacen("amqp:", "amqps:", 1);
+    both_say(
+        &private,
+        "framecast.x",
+        "what answers does not speak TLS: amqp://",
+    );
     // What the hint allows is enough.
     let place = Place::at(wrong, None);
+    let _stage = place.stage("--source pattern --model rabbitmq");
+    assert_eq!(gaps(&take(&mut place.reader(), 10)), 0);
+}
+
+#[test]
+fn who_names_an_exchange_is_told_what_that_one_needs() {
+    if !broker::is_here() {
+        return;
+    }
+    let broker = Broker::start();
+    let (_, host) = broker.url().split_once('@').unwrap();
+    let url = format!("amqp://ann:secret@{host}");
+    broker.ctl("add_user ann secret");
+    broker.ctl("set_permissions ann nothing nothing nothing");
+    let hint = "rabbitmqctl set_permissions -p / ann '^cams' '^cams' '^cams'";
+    both_say(&url, "cams", hint);
+    broker.ctl("set_permissions ann ^cams ^cams ^cams");
+    let place = Place {
+        name: "cams".to_owned(),
+        ..Place::at(url, None)
+    };
     let _stage = place.stage("--source pattern --model rabbitmq");
     assert_eq!(gaps(&take(&mut place.reader(), 10)), 0);
 }
@@ -152,6 +184,12 @@ fn private_connections_know_the_broker_and_are_known_by_it() {
     assert!(
         stranger.contains("name its authority with cacertfile="),
         "{stranger}"
+    );
+    let open = url.replacen("amqps:", "amqp:", 1);
+    let unspoken = warning(&format!("--model rabbitmq --amqp {open}"));
+    assert!(
+        unspoken.contains("if it is a port for TLS: amqps://"),
+        "{unspoken}"
     );
     let anonymous = warning(&format!("--model rabbitmq --amqp {trusting}"));
     assert!(anonymous.contains("certfile= and keyfile="), "{anonymous}");

@@ -1,12 +1,16 @@
 //! The broker is killed, blocked, or full of garbage: the camera and the ring's viewers do not
 //! notice, and the others come back.
 
+use common::Head;
+
+use super::attended::threads;
 use super::*;
 
-/// Frames of the ring's viewer until `until`, which must be all there are.
+/// Frames of the ring's viewer until `until`, which must be all there are, at the camera's rate.
 fn ring_loses_nothing(stage: &Stage, until: impl FnOnce() + Send) {
     let mut viewer = reader_of(&format!("tcp://{}", stage.tcp));
     let is_over = Shutdown::default();
+    let begun = Instant::now();
     let (frames, longest) = thread::scope(|scope| {
         let following = scope.spawn(|| {
             let mut frames = Vec::new();
@@ -25,6 +29,9 @@ fn ring_loses_nothing(stage: &Stage, until: impl FnOnce() + Send) {
     });
     assert_eq!(gaps(&frames), 0);
     assert!(longest < Duration::from_millis(500), "{longest:?}");
+    let expected = begun.elapsed().as_secs_f64() / FRAME_TIME.as_secs_f64();
+    let share = frames.len() as f64 / expected;
+    assert!((0.9..1.1).contains(&share), "{share}");
 }
 
 /// Ends the wait for it also if the test has failed.
@@ -47,16 +54,21 @@ fn a_broker_that_is_killed_and_comes_back_is_found_again() {
     let edge = place.edge("");
     let mut reader = place.reader();
     let before = take(&mut reader, 10).pop().unwrap().head.identity;
-    let mut at_edge = reader_of(&format!("tcp://{}", edge.tcp));
-    take(&mut at_edge, 10);
+    // One that does not connect again.
+    let mut at_edge = edge.native();
+    let mut wait_at_edge = |is_meant: fn(&Head) -> bool| {
+        let begun = Instant::now();
+        while !at_edge.heads().iter().all(is_meant) {
+            assert!(begun.elapsed() < PATIENCE);
+        }
+    };
+    wait_at_edge(|head| !head.is_placeholder());
     ring_loses_nothing(&stage, || {
         broker.kill();
         while reader.recv(Duration::from_millis(300)).is_ok() {}
         wait_until("away", || exchange(&stage)["state"] == "away");
         // The edge's viewers stay and are told.
-        wait_until("a placeholder", || {
-            next(&mut at_edge)[0].head.is_placeholder()
-        });
+        wait_at_edge(Head::is_placeholder);
         broker.restart();
         let back = Instant::now();
         let after = take(&mut reader, 1).pop().unwrap().head.identity;
@@ -67,7 +79,7 @@ fn a_broker_that_is_killed_and_comes_back_is_found_again() {
         );
         assert_eq!(after.epoch, before.epoch);
         assert!(after.seq > before.seq + 10);
-        take(&mut at_edge, 10);
+        wait_at_edge(|head| !head.is_placeholder());
     });
     wait_until("publishing", || count(&stage, "reconnects") == 1);
     assert!(count(&stage, "dropped") > 10);
@@ -93,7 +105,8 @@ fn a_broker_short_of_memory_blocks_nobody_but_its_own_readers() {
         );
         while reader.recv(Duration::from_millis(300)).is_ok() {}
         let dropped = count(&stage, "dropped");
-        assert!(is_quiet(&mut reader, Duration::from_secs(1)));
+        // Longer than a broker may keep an answer that it owes.
+        assert!(is_quiet(&mut reader, Duration::from_secs(7)));
         wait_until("dropped", || count(&stage, "dropped") > dropped + 20);
         broker.ctl("set_vm_memory_high_watermark 0.4");
         wait_until("publishing", || exchange(&stage)["state"] == "publishing");
@@ -104,6 +117,64 @@ fn a_broker_short_of_memory_blocks_nobody_but_its_own_readers() {
     });
     assert_eq!(count(&stage, "blocks"), 1);
     assert_eq!(count(&stage, "reconnects"), 0);
+}
+
+/// One that hangs is left, with all that was opened for it, however often it is tried.
+#[test]
+fn a_broker_that_hangs_is_given_up_and_leaves_nothing_behind() {
+    if !broker::is_here() {
+        return;
+    }
+    let broker = Broker::start();
+    let place = Place::at(broker.url().to_owned(), None);
+    let stage = place.stage("--source pattern --model ring,rabbitmq");
+    let mut reader = place.reader();
+    take(&mut reader, 10);
+    ring_loses_nothing(&stage, || {
+        let frozen = broker.freeze();
+        let mut most = 0;
+        // Both sides give it up, and then try again some times.
+        let begun = Instant::now();
+        while begun.elapsed() < 20 * SECOND {
+            let _ = reader.recv(FRAME_TIME);
+            most = most.max(threads("lapin-io-loop").0);
+        }
+        assert_eq!(exchange(&stage)["state"], "away");
+        // One of each, and one of each that is being given up.
+        assert!(most <= 4, "{most}");
+        drop(frozen);
+        wait_until("publishing", || exchange(&stage)["state"] == "publishing");
+        take(&mut reader, 30);
+    });
+    wait_until("gone", || threads("lapin-io-loop").0 == 2);
+}
+
+/// Who deletes an exchange takes away what binds the readers' queues to it; nobody tells them.
+#[test]
+fn an_exchange_that_is_deleted_comes_back_with_its_readers() {
+    if !broker::is_here() {
+        return;
+    }
+    let broker = Broker::start();
+    let place = Place::at(broker.url().to_owned(), None);
+    let stage = place.stage("--source pattern --model ring,rabbitmq");
+    let edge = place.edge("");
+    let mut reader = place.reader();
+    let epoch = take(&mut reader, 10)[0].head.identity.epoch;
+    let mut at_edge = reader_of(&format!("tcp://{}", edge.tcp));
+    take(&mut at_edge, 10);
+    ring_loses_nothing(&stage, || {
+        let name = &place.name;
+        broker.ctl(&format!(
+            "eval rabbit_exchange:delete(rabbit_misc:r(<<\"/\">>,exchange,<<\"{name}\">>),false,<<\"x\">>)."
+        ));
+        while reader.recv(SECOND).is_ok() {}
+        let begun = Instant::now();
+        let after = take(&mut reader, 30);
+        assert!(begun.elapsed() < 10 * SECOND, "{:?}", begun.elapsed());
+        assert_eq!((gaps(&after), after[0].head.identity.epoch), (0, epoch));
+        take(&mut at_edge, 30);
+    });
 }
 
 /// A program that ends while its broker listens to nobody does not wait for it.
@@ -135,7 +206,7 @@ fn a_broker_that_never_was_there_is_found_when_it_comes() {
     );
     let stage = Stage::with(&format!("--source pattern {line}"));
     wait_until("away", || exchange(&stage)["state"] == "away");
-    assert!(stage.get("/readyz").starts_with("HTTP/1.1 200"));
+    wait_until("ready", || stage.get("/readyz").starts_with("HTTP/1.1 200"));
     let mut reader = opened(&place.source());
     assert!(is_quiet(&mut reader, FRAME_TIME));
     broker.restart();

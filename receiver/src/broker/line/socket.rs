@@ -52,7 +52,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: net::TcpStream, line: Arc<Line>) -> io::Result<Self> {
+    /// The one socket of this line, on a stream that is connected.
+    pub(crate) fn new(stream: net::TcpStream, line: Arc<Line>) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let mut stream = TcpStream::from_std(stream);
@@ -127,6 +128,9 @@ impl Socket {
         context: &Context<'_>,
         mut write: impl FnMut(&mut TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        if self.line.has_hung_up() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         match without_interruption(|| write(&mut self.stream)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.writer = Some(context.waker().clone());

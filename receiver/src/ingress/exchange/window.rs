@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use common::{Monotonic, Shortest};
+use common::{Monotonic, Shortest, Timestamp};
 
 /// The most there are.
 pub(super) const PREFETCH: u16 = 20;
@@ -23,6 +23,9 @@ const LEAST: u16 = 2;
 const MAX_DELAY: Duration = Duration::from_millis(200);
 /// For how long the youngest counts at least.
 const MEMORY: Duration = Duration::from_secs(5);
+
+/// Clocks may drift apart by as much without anything being taken for less than nothing.
+const SLACK: Duration = Duration::from_secs(3_600);
 
 /// How many there may be, and what is acknowledged when.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(super) struct Window {
     /// Messages that were sent under an earlier size and say nothing about this one.
     to_pass: u16,
     acknowledged: u64,
+    /// The last that was handed out.
+    newest: u64,
 }
 
 impl Window {
@@ -52,6 +57,7 @@ impl Window {
             youngest: Shortest::within(MEMORY),
             to_pass: 0,
             acknowledged: 0,
+            newest: 0,
         }
     }
 
@@ -60,7 +66,7 @@ impl Window {
         self.most
     }
 
-    /// Takes note of a frame that was handed out at this age, and of whether some are missing before
+    /// Takes note of a frame that was handed out at this age, give or take what is the same for all, and of whether some are missing before
     /// it.
     pub(super) fn note(&mut self, age: Duration, has_gap: bool, now: Monotonic) {
         let delay = age.saturating_sub(self.youngest.add(age, now));
@@ -86,6 +92,7 @@ impl Window {
         if self.most == 0 {
             return None;
         }
+        self.newest = tag;
         let held = u64::from(self.most - self.size);
         let up_to = tag.saturating_sub(held);
         if up_to < self.acknowledged + u64::from(self.batch()) {
@@ -95,10 +102,35 @@ impl Window {
         Some(up_to)
     }
 
+    /// All that was handed out and is not acknowledged, if there is something: nothing comes any more.
+    pub(super) fn acknowledge_all(&mut self) -> Option<u64> {
+        let has_some = self.most > 0 && self.newest > self.acknowledged;
+        has_some.then(|| {
+            self.acknowledged = self.newest;
+            self.newest
+        })
+    }
+
     /// How many are acknowledged together.
     fn batch(&self) -> u16 {
         let fifths = if self.is_long { 1 } else { 2 };
         (fifths * self.size / 5).max(1)
+    }
+}
+
+/// How long frames take from their capture to here, and an hour, give or take what the two clocks differ by:
+/// only how this changes says something.
+#[derive(Debug, Default)]
+pub(super) struct Transit {
+    /// When the first was captured, by the origin's clock, and came, by ours.
+    first: Option<(Timestamp, Monotonic)>,
+}
+
+impl Transit {
+    /// Of a frame that comes now.
+    pub(super) fn of(&mut self, captured_at: Timestamp, now: Monotonic) -> Duration {
+        let (captured_first, came_first) = *self.first.get_or_insert((captured_at, now));
+        (SLACK + now.since(came_first)).saturating_sub(captured_at.since(captured_first))
     }
 }
 
@@ -205,6 +237,7 @@ mod tests {
         assert!(window.size < PREFETCH);
         let mut window = Window {
             acknowledged: 0,
+            newest: 0,
             ..window
         };
         let wide = Line {
@@ -233,6 +266,32 @@ mod tests {
         assert_eq!(told(&mut window, 30..=36), [20, 24]);
         window.size = 20;
         assert_eq!(told(&mut window, 37..=37), [37]);
+    }
+
+    #[test]
+    fn in_a_silence_all_is_acknowledged_once() {
+        let mut window = Window::new(None);
+        assert_eq!(window.acknowledge_all(), None);
+        assert!((1..=5).all(|tag| window.acknowledge(tag).is_none()));
+        assert_eq!(window.acknowledge_all(), Some(5));
+        assert_eq!(window.acknowledge_all(), None);
+        assert!((6..=12).all(|tag| window.acknowledge(tag).is_none()));
+        assert_eq!(window.acknowledge(13), Some(13));
+        let mut without = Window::new(Some(0));
+        assert_eq!(without.acknowledge(1), None);
+        assert_eq!(without.acknowledge_all(), None);
+    }
+
+    #[test]
+    fn it_does_not_matter_what_the_origins_clock_says() {
+        for captured in [0, u64::MAX / 2] {
+            let mut transit = Transit::default();
+            let now = Monotonic::default();
+            let at = |millis: u64| Timestamp::from_nanos(captured + millis * 1_000_000);
+            assert_eq!(transit.of(at(0), now), SLACK);
+            assert_eq!(transit.of(at(33), now + MS * 40), SLACK + MS * 7);
+            assert_eq!(transit.of(at(66), now + MS * 60), SLACK - MS * 6);
+        }
     }
 
     #[test]
