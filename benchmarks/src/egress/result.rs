@@ -83,6 +83,20 @@ impl Cell {
     pub fn is_valid(&self) -> bool {
         self.figures.delivered >= VALID_SHARE && self.figures.lost == 0
     }
+
+    /// Whether frames were on their way at an edge of the window, so that what was counted in it was not
+    /// all published in it.
+    #[expect(clippy::cast_precision_loss, reason = "at most 64 frames")]
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        let Workload {
+            fps,
+            frames_per_payload,
+            ..
+        } = self.workload;
+        let interval_ms = 1_000.0 * frames_per_payload as f64 / f64::from(fps);
+        self.figures.edges_cut > 0 || self.figures.age_p99_ms > interval_ms
+    }
 }
 
 impl Run {

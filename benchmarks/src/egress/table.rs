@@ -169,6 +169,15 @@ fn doubts(run: &Run) -> String {
             "\n**Bold: not valid as a cost**, {invalid} cells delivered less than {share} %."
         );
     }
+    let cut = run.cells.iter().filter(|cell| cell.is_cut()).count();
+    if cut > 0 {
+        let _ = writeln!(
+            out,
+            "\nDoubt: in {cut} cells payloads took as long as from one to the next, so there was no \
+             moment without one on its way; what was delivered is uncertain there by up to a frame for each \
+             viewer, and may be above 100 %."
+        );
+    }
     let busy = run
         .cells
         .iter()

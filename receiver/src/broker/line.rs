@@ -31,8 +31,7 @@ pub(crate) use self::kit::Kit;
 use self::socket::Alarm;
 pub(crate) use self::socket::Socket;
 
-// `bell` is one of these.
-/// The thread is at work.
+/// What the bell says: the thread is at work.
 const AWAKE: u8 = 0;
 /// It sleeps, or is about to: who rings must wake it.
 const ASLEEP: u8 = 1;
@@ -55,7 +54,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line of which only the name is known; `runtime` is for all but the socket.
+    /// A line without a socket yet; `runtime` is for all but that.
     pub(crate) fn new(runtime: Handle) -> Arc<Self> {
         Arc::new(Self {
             bell: AtomicU8::new(AWAKE),

@@ -75,7 +75,8 @@ fn both_sides(cell: &Cell) -> Option<f64> {
 pub(super) fn beside_floor(run: &Run) -> String {
     let mut out = String::from(
         "## Beside the floor\nThe floor: the least that publishes and reads with the same client. Its \
-         readers acknowledge every fourth message, ours every eighth; its messages have no properties, \
+         readers acknowledge every fourth message, ours every eighth; its connections have the client's own \
+         runtime, ours one that sleeps in the socket; its messages have no properties, \
          ours the four headers that other programs read. Ratios are to the floor of the same round. The \
          floor sends the same bytes again and again; what ours takes to make frames is measured beside \
          it, at a broadcaster without viewers, and publishing is what is left. What a reader takes \

@@ -213,7 +213,7 @@ impl Drop for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
+    use std::future::{pending, poll_fn, ready};
     use std::net::TcpListener;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc;
@@ -342,6 +342,44 @@ mod tests {
         connection.line.hang_up();
         let error = connection.thread.join().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[test]
+    fn lapins_tasks_end_when_somebody_hangs_up() {
+        let (runtime, line, _socket, _peer) = connected();
+        let tasks = [1, 2].map(|_| runtime.spawn(line.clone().ringing_until_end(pending::<()>())));
+        assert_eq!(
+            runtime.block_on(line.clone().ringing_until_end(ready(7))),
+            Some(7)
+        );
+        line.hang_up();
+        for task in tasks {
+            assert_eq!(runtime.block_on(task).unwrap(), None);
+        }
+        // Those that begin too late, too.
+        let late = line.clone().ringing_until_end(pending::<()>());
+        assert_eq!(runtime.block_on(late), None);
+    }
+
+    #[test]
+    fn what_takes_too_long_ends_the_connection() {
+        let (runtime, line, mut socket, _peer) = connected();
+        let until_refused =
+            poll_fn(
+                |context| match Pin::new(&mut socket).poll_write(context, &[7; 4_096]) {
+                    Poll::Ready(Ok(_)) => {
+                        context.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                    polled => polled,
+                },
+            );
+        let limit = std::time::Duration::from_millis(50);
+        let outcome = runtime.block_on(line.within(limit, until_refused));
+        assert_eq!(
+            outcome.unwrap_err().kind(),
+            io::ErrorKind::ConnectionAborted
+        );
     }
 
     /// Tells the thread that polls it, each time it is woken.
