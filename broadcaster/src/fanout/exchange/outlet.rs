@@ -6,6 +6,7 @@
 //! that thread.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -129,10 +130,11 @@ impl Outlet {
             sent.await.map(|_| channel)
         };
         if self.flight.add(now) {
+            let line = self.line.clone();
             let answer = async move {
                 // A question goes past what is not yet on the line, so it is asked only then.
                 let channel = send.await?;
-                ask(&channel).await
+                ask(&channel, &line).await
             };
             let fence = Fence {
                 handed_over_at: Some(payload.published_at),
@@ -152,23 +154,16 @@ impl Outlet {
         if !self.flight.has_unasked() {
             return;
         }
-        let channel = self.channel.clone();
+        let (channel, line) = (self.channel.clone(), self.line.clone());
         let fence = Fence {
             handed_over_at: None,
-            answer: Box::pin(async move { ask(&channel).await }),
+            answer: Box::pin(async move { ask(&channel, &line).await }),
         };
         self.flight.fence(fence, now);
     }
 
     /// Ready when a fence is answered, with how many are by that: answers come in turn.
     pub(super) fn poll_fences(&mut self, context: &mut Context<'_>) -> Poll<lapin::Result<usize>> {
-        let polled = self.poll_each_fence(context);
-        // One that waited for its message to be sent may only now have been put.
-        self.line.ring();
-        polled
-    }
-
-    fn poll_each_fence(&mut self, context: &mut Context<'_>) -> Poll<lapin::Result<usize>> {
         for (fence, count) in self.flight.fences().zip(1..) {
             match fence.answer.as_mut().poll(context) {
                 // The broker closes the channel. Why is among its own words, soon.
@@ -201,8 +196,18 @@ fn begin(answer: impl Future<Output = lapin::Result<()>> + Send + 'static) -> An
 
 /// Ready when the broker has taken all that was said on this channel: it answers in turn. What is asked
 /// has no meaning by itself, since nothing is consumed here.
-async fn ask(channel: &Channel) -> lapin::Result<()> {
-    channel.basic_qos(0, BasicQosOptions::default()).await
+async fn ask(channel: &Channel, line: &Line) -> lapin::Result<()> {
+    let mut asking = pin!(channel.basic_qos(0, BasicQosOptions::default()));
+    let mut is_asked = false;
+    poll_fn(|context| {
+        let answer = asking.as_mut().poll(context);
+        // To look for the answer is nothing to ring for.
+        if !std::mem::replace(&mut is_asked, true) {
+            line.ring();
+        }
+        answer
+    })
+    .await
 }
 
 /// The message's body, in one piece as lapin wants it.

@@ -294,7 +294,10 @@ mod tests {
     }
 
     fn connected() -> (Runtime, Arc<Line>, Socket, net::TcpStream) {
-        let runtime = Builder::new_multi_thread().worker_threads(1).build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build();
         let runtime = runtime.unwrap();
         let line = Line::new(runtime.handle().clone());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
