@@ -54,10 +54,7 @@ pub const LOCK: &str = ".publisher";
 pub(crate) const READER: &str = ".reader-";
 
 /// Connects to one broker; all but the socket is done on the runtime of the caller. Operators see `name`.
-///
-/// # Errors
-/// Why there is no connection, for people.
-pub async fn connect(address: &Address, name: &str) -> Result<(Connection, Arc<Line>), Error> {
+async fn connect(address: &Address, name: &str) -> Result<(Connection, Arc<Line>), Error> {
     let line = Line::new(Handle::current());
     let connecting = line.clone().ringing(connection(address, name, &line));
     let connected = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {

@@ -316,7 +316,7 @@ fn tls_hint(words: &str) -> &'static str {
         "; it wants to know who comes: certfile= and keyfile="
     } else if words.contains("InvalidContentType") {
         "; what answers does not speak TLS: amqp://, or the broker's port for it (5671 by default)"
-    } else if words.contains("Expired") {
+    } else if words.to_lowercase().contains("expired") {
         "; its certificate has to be renewed (or this machine's clock is wrong)"
     } else {
         ""
@@ -403,6 +403,18 @@ mod tests {
             assert!(error.starts_with("amqp://h:1/lab: "), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn certificates_that_are_too_old_are_told_whatever_the_library_calls_it() {
+        for words in [
+            "invalid peer certificate: Expired",
+            "invalid peer certificate: certificate expired: verification time 9 (UNIX), but certificate is \
+             not valid after 8",
+        ] {
+            assert!(tls_hint(words).contains("has to be renewed"), "{words}");
+        }
+        assert_eq!(tls_hint("handshake failure"), "");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What was sent to the broker and is not known to have arrived: how much of it is too much?
 //!
-//! The broker does not answer each message: for every frame that would wake three threads once more.
+//! The broker does not answer each message: for every frame that would wake two threads once more.
 //! Now and then a fence follows a message, a question that is no more than
 //! that; what is said on a channel is taken in turn, so its answer tells that all before it was taken.
 //! Once an answer is late, and where no more may be sent, each message is followed by one.

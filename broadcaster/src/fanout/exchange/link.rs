@@ -1,7 +1,8 @@
 //! The connection to a broker: connect, publish what waits in the place of one, lose it, connect again.
 //!
 //! One task for each exchange. What may stop it (an answer, a socket that takes nothing) is waited for
-//! beside the word to end and the broker's own words, never alone. Most messages are not waited for at
+//! beside the word to end and the broker's own words, never alone but for the half second that the end of a
+//! connection may take. Most messages are not waited for at
 //! all, and are not even sent from here (`outlet.rs`): a fence now and then (`flight.rs`) tells what
 //! became of them.
 
